@@ -1,0 +1,150 @@
+/**
+ * What is measured, and the numbers to reach. Each scenario measures one server once; `cost` is what efficiency is the
+ * inverse ratio of, `unit` names it.
+ */
+import { launch, load } from "./load.mjs"
+import { start } from "./servers.mjs"
+
+const clientOptions = (server, path) =>
+  server.socketIo ? { path: "/socket.io/?EIO=4&transport=websocket", "socket-io": true } : { path }
+
+const withServer = async (server, how, use) => {
+  const process = await start(server, how)
+  try {
+    return await use(process)
+  } finally {
+    await process.stop()
+  }
+}
+
+const verified = (result) => {
+  if (result.violations || result.foreign) {
+    throw new Error(`INCORRECT: ${result.violations} violations, ${result.foreign} foreign messages; ${result.problem}`)
+  }
+  return result
+}
+
+const run = (mode, path, options) => (server, how) =>
+  withServer(server, { pin: how.serverPin }, async ({ peak, pid, port }) => {
+    const timing = { warmup: how.warmup, duration: how.duration }
+    const all = { ...clientOptions(server, path), port, pid, ...timing, ...options }
+    const result = verified(await load(mode, all, { pin: how.loadPin }))
+    return { ...result, peak: peak() }
+  })
+
+const perDelivery = (result) => {
+  if (result.frozen) throw new Error(`frozen: no delivery for 5 s; ${result.problem}`)
+  const { cpu, deliveries, loadCpu, seconds } = result
+  return { cost: (cpu / deliveries) * 1e6, rate: deliveries / seconds, loadShare: loadCpu / seconds }
+}
+
+const fanOut = (conns, { publishers = 1, window = 64, ...rest } = {}) => ({
+  title: `fan-out ${conns.toLocaleString("en")}, window ${window}, ${publishers} publisher${publishers > 1 ? "s" : ""}`,
+  unit: "CPU-s per million deliveries",
+  measure: async (server, how) =>
+    perDelivery(await run("fanout", "/", { conns, publishers, window, size: 128 })(server, how)),
+  ...rest
+})
+
+const few = ["raw-ws", "effect-ws-hub", "bun"]
+
+/** What a stalled client does to the others: the same load with and without two in a hundred that never read. */
+const stalledPair = async (server, how) => {
+  const options = { conns: 100, publishers: 1, window: 64, size: 128 }
+  const measure = (stalled) => run("fanout", "/", { ...options, stalled })(server, how)
+  const order = how.round % 2 ? [0, 2] : [2, 0]
+  const pair = {}
+  for (const stalled of order) pair[stalled] = await measure(stalled)
+  const rate = ({ deliveries, frozen, seconds }) => (frozen ? 0 : deliveries / seconds)
+  const perCpu = ({ cpu, deliveries, frozen }) => (frozen ? 0 : deliveries / cpu)
+  return {
+    cost: rate(pair[2]) / rate(pair[0]),
+    perCpu: perCpu(pair[2]) / perCpu(pair[0]),
+    rate: rate(pair[2]),
+    closed: pair[2].stalledClosed,
+    extraPeakMegabytes: (pair[2].peak - pair[0].peak) / 1024
+  }
+}
+
+const memoryOf = (conns) => (server, how) =>
+  withServer(server, { pin: how.serverPin, hook: true }, async (process) => {
+    const hold = async (count, use) => {
+      const options = { ...clientOptions(server, "/"), port: process.port, conns: count }
+      const client = launch("idle", options, { pin: how.loadPin })
+      await client.event
+      try {
+        return await use()
+      } finally {
+        client.release()
+        const { lost } = await client.result
+        if (lost) throw new Error(`${lost} idle connections were lost`)
+      }
+    }
+    const settle = () => new Promise((resolve) => setTimeout(resolve, 500))
+    await hold(100, settle)
+    await settle()
+    await process.collect()
+    const before = process.resident()
+    return hold(conns, async () => {
+      await settle()
+      await process.collect()
+      return { cost: (process.resident() - before) / conns }
+    })
+  })
+
+export const scenarios = new Map(
+  Object.entries({
+    "fan-out": { ...fanOut(1000), must: 40, goal: 70, aboveBun: true, chart: true },
+    "fan-out-32": { ...fanOut(1000, { publishers: 32 }), must: 25, goal: 45, aboveBun: true, chart: true },
+    "window-1": { ...fanOut(1000, { window: 1 }), must: 1.25, goal: 1.45, chart: true },
+    "fan-out-5000": { ...fanOut(5000, { servers: few }), must: 30, goal: 60, chart: true },
+    "fan-out-100": fanOut(100, { servers: few }),
+    "fan-out-10000": fanOut(10000, { servers: few }),
+    echo: {
+      title: "echo, 200 connections",
+      unit: "CPU-s per million echoes",
+      measure: async (server, how) => perDelivery(await run("echo", "/echo", { conns: 200, size: 128 })(server, how)),
+      must: 0.8,
+      goal: 1,
+      chart: true
+    },
+    handshake: {
+      title: "handshakes, 50 at a time",
+      unit: "CPU-s per 1,000 handshakes",
+      measure: async (server, how) => {
+        const options = { conns: 50, warmup: 2 * how.warmup } // a long way for a compiler that warms up
+        const { cpu, handshakes, loadCpu, seconds } = await run("handshake", "/", options)(server, how)
+        return { cost: (cpu / handshakes) * 1e3, rate: handshakes / seconds, loadShare: loadCpu / seconds }
+      },
+      must: 0.5,
+      goal: 0.75,
+      chart: true
+    },
+    memory: {
+      title: "memory per idle connection, 5,000 connections, after GC",
+      unit: "KB per connection",
+      kind: "absolute",
+      rounds: 3,
+      measure: memoryOf(5000),
+      must: 18,
+      goal: 14
+    },
+    stalled: {
+      title: "2 of 100 clients never read: throughput of the others against none stalled",
+      unit: "of unstalled",
+      kind: "share",
+      measure: stalledPair,
+      must: 0.9,
+      goal: 0.98 // 100 % within the noise of a rate
+    }
+  })
+)
+
+/** Cost of a delivery at the larger sizes over the cost at 100 subscribers: computed, not measured. */
+export const flatness = {
+  title: "cost per delivery as subscribers grow 100 to 10,000",
+  from: "fan-out-100",
+  to: ["fan-out", "fan-out-5000", "fan-out-10000"],
+  must: 1.5,
+  goal: 1.1
+}

@@ -1,0 +1,121 @@
+/**
+ * What a stranger does with the package: packs it, installs the tarball in an empty folder, starts the command, puts
+ * two peers into one room, sees a text reach both, stops it with SIGTERM, and expects exit code 0.
+ *
+ * Needs a build (`npm run smoke` makes one).
+ */
+import { execFileSync, spawn } from "node:child_process"
+import { once } from "node:events"
+import fs from "node:fs"
+import { createRequire } from "node:module"
+import { createServer } from "node:net"
+import os from "node:os"
+import path from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..")
+const name = "effect-ws-hub"
+const startTimeout = 30_000
+const messageTimeout = 5_000
+const stopTimeout = 15_000
+
+const step = (text) => console.log(`smoke: ${text}`)
+
+const within = (promise, ms, what) => {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms / 1000} s`)), ms)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+
+const freePort = async () => {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address()
+  server.close()
+  await once(server, "close")
+  return port
+}
+
+const npm = (args, cwd) => {
+  try {
+    return execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
+  } catch (error) {
+    throw new Error(`npm ${args.join(" ")} failed:\n${error.stdout}${error.stderr}`)
+  }
+}
+
+const start = (folder, port) => {
+  const child = spawn(path.join(folder, "node_modules/.bin", name), ["--port", String(port)], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+  const hub = { child, output: "", closed: once(child, "close") }
+  hub.closed.catch(() => {})
+  hub.ready = new Promise((resolve, reject) => {
+    const onData = (data) => {
+      hub.output += data
+      if (hub.output.includes(`http://127.0.0.1:${port}`)) resolve()
+    }
+    child.stdout.on("data", onData)
+    child.stderr.on("data", onData)
+    child.once("error", reject)
+    child.once("close", (code, signal) => reject(new Error(`the command ended with ${signal ?? `exit code ${code}`}`)))
+  })
+  hub.ready.catch(() => {})
+  return hub
+}
+
+const connect = async (WebSocket, url) => {
+  const ws = new WebSocket(url)
+  const heard = []
+  ws.on("message", (data, isBinary) => heard.push(isBinary ? data : data.toString()))
+  await within(once(ws, "open"), messageTimeout, `connecting to ${url}`)
+  const hears = async (text) => {
+    while (!heard.includes(text)) await once(ws, "message")
+  }
+  return { ws, hears, closed: once(ws, "close") }
+}
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), `${name}-smoke-`))
+let hub
+try {
+  step("npm pack")
+  const [pack] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", folder], root))
+  const app = path.join(folder, "app")
+  fs.mkdirSync(app)
+  fs.writeFileSync(path.join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }))
+  step(`npm install ${pack.filename} in an empty folder`)
+  npm(["install", "--no-audit", "--no-fund", path.join(folder, pack.filename)], app)
+
+  const installed = path.join(app, "node_modules", name)
+  const { WebSocket } = createRequire(path.join(installed, "package.json"))("ws")
+  const port = await freePort()
+  step(`${name} --port ${port}`)
+  hub = start(app, port)
+  await within(hub.ready, startTimeout, `the line with http://127.0.0.1:${port}`)
+
+  const url = `ws://127.0.0.1:${port}/rooms/x`
+  step(`two peers in ${url}`)
+  const [ada, bob] = [await connect(WebSocket, url), await connect(WebSocket, url)]
+  const text = "hello from the smoke run"
+  ada.ws.send(text)
+  await within(Promise.all([ada.hears(text), bob.hears(text)]), messageTimeout, "the text at both peers")
+
+  step("SIGTERM")
+  hub.child.kill("SIGTERM")
+  const [code, signal] = await within(hub.closed, stopTimeout, "exit after SIGTERM")
+  if (code !== 0) throw new Error(`expected exit code 0 after SIGTERM, got ${signal ?? code}`)
+  const codes = await within(Promise.all([ada.closed, bob.closed]), messageTimeout, "the close of both peers")
+  step(`ok (peers closed with ${codes.map(([code]) => code).join(" and ")})`)
+} catch (error) {
+  console.error(`smoke: ${error.message}`)
+  if (hub) console.error(`--- output of ${name} ---\n${hub.output}`)
+  process.exitCode = 1
+} finally {
+  hub?.child.kill("SIGKILL")
+  fs.rmSync(folder, { recursive: true, force: true })
+}
+// Peers of a hub that failed may still be open.
+process.exit()

@@ -1,0 +1,152 @@
+/**
+ * An outbound message, encoded once and shared by every connection that gets it.
+ *
+ * @since 1.0.0
+ */
+
+/**
+ * What travels over a connection: text, or bytes.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export type Message = string | Uint8Array
+
+/**
+ * A message in its wire form: one unmasked, unfragmented server frame (RFC 6455 §5.2), header and payload in one
+ * piece of memory that is never written to again.
+ *
+ * Build it once with {@link make} when the same message goes out more than once; `send`, `publish` and `broadcast`
+ * take a `Frame` wherever they take a message.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export class Frame {
+  /** Whether the payload is binary (opcode 2) rather than text (opcode 1). */
+  readonly binary: boolean
+  /** Header and payload. */
+  readonly bytes: Uint8Array
+  /** Identifies what the message is about, so that the `conflate` policy can replace an older one. */
+  readonly key: string | undefined
+
+  constructor(binary: boolean, bytes: Uint8Array, key: string | undefined) {
+    this.binary = binary
+    this.bytes = bytes
+    this.key = key
+  }
+
+  /** Size on the wire, in bytes. */
+  get size(): number {
+    return this.bytes.byteLength
+  }
+
+  /** The payload alone: a view, not a copy. */
+  get payload(): Uint8Array {
+    return this.bytes.subarray(headerSize(this.bytes))
+  }
+}
+
+const maxHeader = 10
+const encoder = new TextEncoder()
+const scratch = new Uint8Array(16 * 1024)
+
+const headerSize = (bytes: Uint8Array): number => bytes[1] === 127 ? 10 : bytes[1] === 126 ? 4 : 2
+
+/** Writes the header so that it ends at `end`, and returns where it starts. */
+const writeHeader = (target: Uint8Array, end: number, binary: boolean, length: number): number => {
+  const start = end - (length < 126 ? 2 : length < 65536 ? 4 : 10)
+  target[start] = binary ? 0x82 : 0x81
+  if (length < 126) target[start + 1] = length
+  else if (length < 65536) {
+    target[start + 1] = 126
+    target[start + 2] = length >>> 8
+    target[start + 3] = length
+  } else {
+    target[start + 1] = 127
+    new DataView(target.buffer, target.byteOffset).setBigUint64(start + 2, BigInt(length))
+  }
+  return start
+}
+
+const encode = (message: Message): Uint8Array => {
+  if (typeof message === "string" && message.length * 3 <= scratch.byteLength - maxHeader) {
+    const { written } = encoder.encodeInto(message, scratch.subarray(maxHeader))
+    return scratch.slice(writeHeader(scratch, maxHeader, false, written), maxHeader + written)
+  }
+  const payload = typeof message === "string" ? encoder.encode(message) : message
+  const bytes = new Uint8Array(maxHeader + payload.byteLength)
+  bytes.set(payload, maxHeader)
+  return bytes.subarray(writeHeader(bytes, maxHeader, typeof message !== "string", payload.byteLength))
+}
+
+/**
+ * Encodes a message as a frame. Text becomes UTF-8 (lone surrogates become U+FFFD); bytes are copied, so the caller
+ * may reuse its array. `key` says what the message is about, for the `conflate` overflow policy.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const make = (message: Message | Frame, options?: { readonly key?: string | undefined }): Frame =>
+  message instanceof Frame
+    ? options?.key === undefined ? message : new Frame(message.binary, message.bytes, options.key)
+    : new Frame(typeof message !== "string", encode(message), options?.key)
+
+/**
+ * The frames that a connection was given, in order, as an immutable list that grows at its end.
+ *
+ * Appending the same frame to the same batch gives the same batch again, so a thousand connections that were given
+ * the same frames hold one list, and its joined bytes are made once for all of them.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export class Batch {
+  /** Frames in the batch. */
+  readonly count: number
+  /** Bytes in the batch. */
+  readonly size: number
+  private readonly parent: Batch | undefined
+  private readonly frame: Frame | undefined
+  private next: Batch | undefined = undefined
+  private joined: Uint8Array | undefined
+
+  private constructor(parent: Batch | undefined, frame: Frame | undefined) {
+    this.parent = parent
+    this.frame = frame
+    this.count = parent === undefined ? 0 : parent.count + 1
+    this.size = parent === undefined || frame === undefined ? 0 : parent.size + frame.size
+    this.joined = this.count === 1 ? frame?.bytes : undefined
+  }
+
+  /** A batch without frames, from which connections start together. */
+  static empty(): Batch {
+    return new Batch(undefined, undefined)
+  }
+
+  append(frame: Frame): Batch {
+    const next = this.next
+    return next !== undefined && next.frame === frame ? next : (this.next = new Batch(this, frame))
+  }
+
+  /** All frames in one piece of memory: the frame's own when there is but one. */
+  get bytes(): Uint8Array {
+    if (this.joined === undefined) {
+      const joined = new Uint8Array(this.size)
+      for (let batch: Batch = this; batch.parent !== undefined && batch.frame !== undefined; batch = batch.parent) {
+        joined.set(batch.frame.bytes, batch.parent.size)
+      }
+      this.joined = joined
+    }
+    return this.joined
+  }
+
+  /** The frames, oldest first. */
+  get frames(): ReadonlyArray<Frame> {
+    const frames = new Array<Frame>(this.count)
+    for (let batch: Batch = this; batch.parent !== undefined && batch.frame !== undefined; batch = batch.parent) {
+      frames[batch.count - 1] = batch.frame
+    }
+    return frames
+  }
+}

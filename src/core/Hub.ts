@@ -1,0 +1,450 @@
+/**
+ * The hub: who is connected, who is in which topic, and how everything starts and ends together.
+ *
+ * @since 1.0.0
+ */
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { CloseCode, CloseReason, reasons } from "./CloseReason.js"
+import { type Connection, type Host, LiveConnection } from "./Connection.js"
+import * as Frame from "./Frame.js"
+import * as Handler from "./Handler.js"
+import * as HubConfig from "./HubConfig.js"
+import { HubUnavailable, type InvalidOption, TooManyConnections } from "./HubError.js"
+import * as HubMetrics from "./HubMetrics.js"
+import { Turn } from "./Outbox.js"
+import { Signal } from "./Signal.js"
+import { Topics } from "./Topics.js"
+import type { Transport } from "./Transport.js"
+
+/**
+ * Where a hub stands. It takes connections while it is `Open`, and it never goes back.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export type HubState = "Starting" | "Open" | "Draining" | "Closed"
+
+/**
+ * What happens in a hub. `Overflow` is told once each time a connection falls behind; `Draining` tells how many
+ * connections are left, after each batch.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export type HubEvent = Data.TaggedEnum<{
+  Opened: { readonly connection: Connection }
+  Closed: { readonly connection: Connection; readonly reason: CloseReason }
+  Overflow: { readonly connection: Connection }
+  StateChanged: { readonly state: HubState }
+  Draining: { readonly remaining: number }
+}>
+
+/**
+ * Constructors and matchers of {@link HubEvent}.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const HubEvent = Data.taggedEnum<HubEvent>()
+
+/**
+ * Decides when the frames of one turn of the event loop are written. The default is `setImmediate`: after the sockets
+ * that had something to read were read. Tests may want another.
+ *
+ * @since 1.0.0
+ * @category tags
+ */
+export class TurnScheduler extends Context.Reference<TurnScheduler>()("effect-ws-hub/TurnScheduler", {
+  defaultValue: () => (task: () => void): void => {
+    setImmediate(task)
+  }
+}) {}
+
+/**
+ * What `publish` and `broadcast` take besides the message.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface PublishOptions {
+  /** A connection that does not get it: the sender, as a rule. */
+  readonly except?: Connection | undefined
+  /** What the message is about: under the `conflate` policy a later one with the same key replaces it. */
+  readonly key?: string | undefined
+}
+
+/**
+ * A code and a reason to close with: 1000 to 1014 without 1004 to 1006, or 3000 to 4999, and at most 123 bytes.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface CloseWith {
+  readonly code: number
+  readonly reason?: string | undefined
+}
+
+type Accept<A> = <P, E, R>(
+  transport: Transport<P>,
+  run: Handler.Handler<P, E, R>,
+  options?: Handler.HandlerOptions<P, E, R>
+) => Effect.Effect<A, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>
+
+/**
+ * The hub. It exists, and takes connections, from the moment its layer is built until its scope closes; then every
+ * connection is drained.
+ *
+ * @since 1.0.0
+ * @category tags
+ */
+export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
+  /** The limits in force. */
+  readonly config: HubConfig.HubConfig
+  /**
+   * Takes over an established transport and runs the handler for it, in the hub's care: the effect returns as soon as
+   * the connection is registered. When the handler ends, the connection closes with 1000; a failure closes it with its
+   * `Disconnect`, or 1011; a defect is logged and closes it with 1011. `Scope` in the handler's requirements is the
+   * connection's own. A transport that is refused is closed.
+   */
+  readonly accept: Accept<Connection>
+  /** As `accept`, and waits for the end. Interrupting it closes the connection. */
+  readonly serve: Accept<CloseReason>
+  /** Fails as `accept` would now, for a peer of this address. */
+  readonly admit: (remoteAddress: Option.Option<string>) => Effect.Effect<void, HubUnavailable | TooManyConnections>
+  /** Sends to one connection. Returns whether it was accepted. */
+  readonly send: (id: number, message: Frame.Message | Frame.Frame) => Effect.Effect<boolean>
+  /** Sends to all in a topic. Returns how many connections accepted it. Never waits for a peer. */
+  readonly publish: (
+    topic: string,
+    message: Frame.Message | Frame.Frame,
+    options?: PublishOptions
+  ) => Effect.Effect<number>
+  /** Sends to all connections. Returns how many accepted it. Never waits for a peer. */
+  readonly broadcast: (message: Frame.Message | Frame.Frame, options?: PublishOptions) => Effect.Effect<number>
+  /** Lets a connection join a topic; a topic exists while it has members. Returns whether the connection is open. */
+  readonly join: (id: number, topic: string) => Effect.Effect<boolean>
+  /** Lets a connection leave a topic. Returns whether the connection is open. */
+  readonly leave: (id: number, topic: string) => Effect.Effect<boolean>
+  /** All connections, those that are closing included. */
+  readonly connections: Effect.Effect<ReadonlyArray<Connection>>
+  /** Number of connections, those that are closing included. */
+  readonly size: Effect.Effect<number>
+  /** The topics that have members. */
+  readonly topics: Effect.Effect<ReadonlyArray<string>>
+  /** The members of a topic. */
+  readonly members: (topic: string) => Effect.Effect<ReadonlyArray<Connection>>
+  /** Ends one connection, with 1000 unless told otherwise. Returns whether it was open. */
+  readonly close: (id: number, reason?: CloseWith) => Effect.Effect<boolean>
+  /** Ends all connections. Returns how many were open. */
+  readonly closeAll: (reason?: CloseWith) => Effect.Effect<number>
+  /**
+   * Refuses newcomers and ends all connections with 1001, paced; cuts off what is left at the deadline. Returns when no
+   * connection is left. There is no way back.
+   */
+  readonly drain: Effect.Effect<void>
+  /** Ends some connections as a drain does, paced and within the deadline, while the hub stays open. */
+  readonly drainWhere: (filter: (connection: Connection) => boolean) => Effect.Effect<void>
+  /** Registers an effect that runs when the hub begins to drain, before it ends the first connection. */
+  readonly beforeDrain: (effect: Effect.Effect<unknown>) => Effect.Effect<void, never, Scope.Scope>
+  readonly state: Effect.Effect<HubState>
+  /** What happens from now on; ends when the hub has closed. A reader 4096 events behind loses the oldest. */
+  readonly events: Stream.Stream<HubEvent>
+}>() {}
+
+/** Milliseconds between two batches of a drain. */
+const drainTick = 100
+
+/**
+ * Builds a hub in the current scope. It takes connections at once, or from when `ready` completes if that is given;
+ * until then it is `Starting`. The error names the option that is wrong.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const make = (
+  options?: HubConfig.HubOptions,
+  ready?: Effect.Effect<unknown>
+): Effect.Effect<Hub["Type"], InvalidOption, Scope.Scope> =>
+  Effect.gen(function*() {
+    const config = yield* HubConfig.make(options)
+    const clock = yield* Effect.clock
+    const schedule = yield* TurnScheduler
+    const pubsub = yield* PubSub.sliding<HubEvent>(4096)
+    // Finalizers run in reverse: the drain, then the (now empty) scope of the connections, then the fibers.
+    const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
+    const connectionsScope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+
+    const connections = new Map<number, LiveConnection>()
+    const addresses = new Map<string, number>()
+    const topics = new Topics<LiveConnection>()
+    const hooks = new Set<Effect.Effect<unknown>>()
+    const changed = new Signal()
+    let state: HubState = "Starting"
+    let drained = false
+    let nextId = 1
+
+    const emit = (event: HubEvent): void => {
+      if (!pubsub.unsafeOffer(event)) fork(PubSub.publish(pubsub, event))
+    }
+
+    const enter = (next: HubState): void => {
+      state = next
+      emit(HubEvent.StateChanged({ state }))
+    }
+
+    const count = (connection: LiveConnection, by: 1 | -1): void => {
+      HubMetrics.connections.unsafeModify(by, [])
+      if (config.connectionsPerAddress === Infinity || connection.handshake.remoteAddress._tag === "None") return
+      const address = connection.handshake.remoteAddress.value
+      const total = (addresses.get(address) ?? 0) + by
+      if (total === 0) addresses.delete(address)
+      else addresses.set(address, total)
+    }
+
+    const host: Host = {
+      config,
+      turn: new Turn(schedule),
+      now: () => clock.unsafeCurrentTimeMillis(),
+      fork,
+      join: (connection, topic) => topics.join(connection, topic),
+      leave: (connection, topic) => topics.leave(connection, topic),
+      onEnded: (connection) => topics.leaveAll(connection),
+      onOverflow: (connection) => emit(HubEvent.Overflow({ connection })),
+      onClosed: (connection, reason) => {
+        connections.delete(connection.id)
+        count(connection, -1)
+        HubMetrics.closes(reason.by).unsafeUpdate(1, [])
+        emit(HubEvent.Closed({ connection, reason }))
+        changed.notify()
+      }
+    }
+
+    const refusal = (remoteAddress: Option.Option<string>): HubUnavailable | TooManyConnections | undefined => {
+      if (state !== "Open") return new HubUnavailable({ state })
+      if (connections.size >= config.connections) return new TooManyConnections({ scope: "hub", limit: config.connections })
+      return remoteAddress._tag === "Some" && (addresses.get(remoteAddress.value) ?? 0) >= config.connectionsPerAddress
+        ? new TooManyConnections({ scope: "address", limit: config.connectionsPerAddress })
+        : undefined
+    }
+
+    /** Tells a peer that is not let in, and lets go of its socket: at once if nobody is left to wait for the answer. */
+    const refuse = (transport: Transport, error: HubUnavailable | TooManyConnections): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        let gone = false
+        const left = new Signal()
+        const ignore = () => {}
+        const onGone = () => {
+          gone = true
+          left.notify()
+        }
+        transport.open({ onMessage: ignore, onPong: ignore, onDrain: ignore, onEnd: ignore, onGone })
+        transport.close(error._tag === "HubUnavailable" ? CloseCode.goingAway : CloseCode.tryAgainLater, error.message)
+        return left.until(() => gone).pipe(
+          Effect.interruptible,
+          Effect.timeout(config.closeGrace),
+          Effect.ignore,
+          Effect.ensuring(Effect.sync(() => transport.terminate()))
+        )
+      })
+
+    const accept = <P, E, R>(
+      transport: Transport<P>,
+      run: Handler.Handler<P, E, R>,
+      options: Handler.HandlerOptions<P, E, R> = {}
+    ) =>
+      Effect.uninterruptible(Effect.flatMap(
+        Effect.zip(Scope.fork(connectionsScope, ExecutionStrategy.sequential), Scope.make()),
+        ([lifetime, scope]) =>
+          Effect.withFiberRuntime<
+            LiveConnection<P>,
+            HubUnavailable | TooManyConnections,
+            Exclude<R, Scope.Scope>
+          >((parent) => {
+            const refused = refusal(transport.handshake.remoteAddress)
+            if (refused !== undefined) {
+              fork(refuse(transport, refused))
+              return Effect.zipRight(Scope.close(lifetime, Exit.void), Effect.fail(refused))
+            }
+            const context = parent.currentContext as Context.Context<Exclude<R, Scope.Scope>>
+            const connection = new LiveConnection<P>(
+              host,
+              nextId++,
+              transport,
+              lifetime,
+              scope,
+              Handler.start(host, parent.getFiberRefs(), context, run, options)
+            )
+            connections.set(connection.id, connection)
+            count(connection, 1)
+            HubMetrics.opens.unsafeUpdate(1, [])
+            emit(HubEvent.Opened({ connection }))
+            transport.open(connection)
+            return Effect.as(Scope.addFinalizer(lifetime, connection.shutdown), connection)
+          })
+      ))
+
+    const serve: Accept<CloseReason> = (transport, run, options) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(accept(transport, run, options), (connection) =>
+          Effect.onInterrupt(restore(connection.closed), () => {
+            connection.end(reasons.interrupt)
+            return connection.closed
+          }))
+      )
+
+    const fanOut = (
+      to: Iterable<LiveConnection>,
+      message: Frame.Message | Frame.Frame,
+      options: PublishOptions | undefined
+    ): number => {
+      const frame = Frame.make(message, options)
+      const except = options?.except
+      let reached = 0
+      for (const connection of to) {
+        if (connection !== except && connection.deliver(frame)) reached++
+      }
+      HubMetrics.messagesOut.unsafeUpdate(reached, [])
+      HubMetrics.bytesOut.unsafeUpdate(reached * frame.size, [])
+      HubMetrics.fanOut.unsafeUpdate(reached, [])
+      return reached
+    }
+
+    const drainWhere = (filter: (connection: Connection) => boolean): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const chosen = Array.from(connections.values()).filter(filter)
+        let first = 0
+        const allGone = () => {
+          for (let next = chosen[first]; next !== undefined && !connections.has(next.id); next = chosen[++first]) continue
+          return first === chosen.length
+        }
+        const ticks = Math.max(1, Math.floor(config.drainDeadline / 2 / drainTick))
+        const size = Math.max(Math.ceil(config.drainPace * drainTick / 1000), Math.ceil(chosen.length / ticks))
+        const end = Effect.gen(function*() {
+          // Not in the order of arrival, so that those who came together do not return together.
+          const order = Array.from(chosen.length > size ? yield* Random.shuffle(chosen) : chosen)
+          for (let from = 0; from < order.length; from += size) {
+            if (from > 0) yield* Effect.sleep(drainTick)
+            for (const connection of order.slice(from, from + size)) connection.end(reasons.drain)
+            emit(HubEvent.Draining({ remaining: connections.size }))
+          }
+          yield* changed.until(allGone)
+        })
+        const cutOff = Effect.suspend(() => {
+          for (const connection of chosen) if (connections.has(connection.id)) connection.terminate()
+          return changed.until(allGone)
+        })
+        return Effect.zipRight(withinDeadline(end), cutOff)
+      })
+
+    const withinDeadline = (effect: Effect.Effect<unknown>): Effect.Effect<void> =>
+      effect.pipe(Effect.interruptible, Effect.timeout(config.drainDeadline), Effect.ignoreLogged)
+
+    const drain = Effect.suspend(() => {
+      if (state !== "Draining" && state !== "Closed") {
+        enter("Draining")
+        fork(
+          withinDeadline(Effect.forEach(hooks, Effect.exit, { concurrency: "unbounded", discard: true })).pipe(
+            Effect.zipRight(drainWhere(() => true)),
+            Effect.ensuring(Effect.sync(() => {
+              drained = true
+              changed.notify()
+            })),
+            Effect.uninterruptible
+          )
+        )
+      }
+      return changed.until(() => drained)
+    })
+
+    const heartbeats = Effect.forever(Effect.zipRight(
+      Effect.sleep(Math.max(1, Math.min(config.heartbeatInterval, config.heartbeatTimeout) / 4)),
+      Effect.sync(() => {
+        const now = host.now()
+        for (const connection of connections.values()) connection.heartbeat(now)
+      })
+    ))
+
+    if (ready === undefined) enter("Open")
+    else {
+      yield* Effect.forkScoped(Effect.interruptible(Effect.zipRight(
+        ready,
+        Effect.sync(() => state === "Starting" && enter("Open"))
+      )))
+    }
+    if (config.heartbeatInterval > 0) yield* Effect.forkScoped(Effect.interruptible(heartbeats))
+    yield* Effect.addFinalizer(() => Effect.zipRight(drain, Effect.sync(() => enter("Closed"))))
+
+    const using = <A>(id: number, use: (connection: LiveConnection) => A, otherwise: A): Effect.Effect<A> =>
+      Effect.sync(() => {
+        const connection = connections.get(id)
+        return connection !== undefined && connection.isOpen ? use(connection) : otherwise
+      })
+
+    return Hub.of({
+      config,
+      accept,
+      serve,
+      admit: (remoteAddress) => 
+        Effect.suspend(() => {
+          const refused = refusal(remoteAddress)
+          return refused === undefined ? Effect.void : Effect.fail(refused)
+        }),
+      send: (id, message) => using(id, (connection) => fanOut([connection], message, undefined) === 1, false),
+      publish: (topic, message, options) => Effect.sync(() => fanOut(topics.of(topic), message, options)),
+      broadcast: (message, options) => Effect.sync(() => fanOut(connections.values(), message, options)),
+      join: (id, topic) => using(id, (connection) => (topics.join(connection, topic), true), false),
+      leave: (id, topic) => using(id, (connection) => (topics.leave(connection, topic), true), false),
+      connections: Effect.sync(() => Array.from(connections.values())),
+      size: Effect.sync(() => connections.size),
+      topics: Effect.sync(() => topics.names()),
+      members: (topic) => Effect.sync(() => Array.from(topics.of(topic))),
+      close: (id, reason) => Effect.flatten(using(id, (connection) => Effect.as(connection.close(reason), true), Effect.succeed(false))),
+      closeAll: (reason) =>
+        Effect.suspend(() =>
+          Effect.reduce(Array.from(connections.values()).filter((connection) => connection.isOpen), 0, (closed, connection) =>
+            Effect.as(connection.close(reason), closed + 1))
+        ),
+      drain,
+      drainWhere,
+      beforeDrain: (effect) =>
+        Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
+      state: Effect.sync(() => state),
+      events: Stream.unwrapScoped(Effect.map(PubSub.subscribe(pubsub), (events) =>
+        state === "Closed" ? Stream.empty : Stream.takeUntil(
+          Stream.fromQueue(events),
+          (event) => event._tag === "StateChanged" && event.state === "Closed"
+        )))
+    })
+  })
+
+/**
+ * A hub with these options, for as long as the layer lives. Bind it to a constant: two calls are two hubs.
+ *
+ * @since 1.0.0
+ * @category layers
+ */
+export const layer = (options?: HubConfig.HubOptions): Layer.Layer<Hub, InvalidOption> =>
+  Layer.scoped(Hub, make(options))
+
+/**
+ * A hub with the options that `Config` gives (see `HubConfig.config`), and these where it gives none.
+ *
+ * @since 1.0.0
+ * @category layers
+ */
+export const layerConfig = (
+  options?: HubConfig.HubOptions
+): Layer.Layer<Hub, InvalidOption | ConfigError.ConfigError> =>
+  Layer.scoped(Hub, Effect.flatMap(HubConfig.config, (config) => make({ ...options, ...config })))

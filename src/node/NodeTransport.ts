@@ -1,0 +1,134 @@
+/**
+ * A `ws` WebSocket as a transport: the only file that touches the events of `ws`.
+ *
+ * @since 1.0.0
+ */
+import type { Duplex } from "node:stream"
+import type { RawData, WebSocket } from "ws"
+import { CloseCode, CloseReason, isSendable, reasons, truncate } from "../core/CloseReason.js"
+import type { Batch } from "../core/Frame.js"
+import type { Handshake, Transport, TransportEvents } from "../core/Transport.js"
+
+/** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
+const protocolErrors: Record<string, number> = {
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: CloseCode.messageTooBig,
+  WS_ERR_INVALID_UTF8: CloseCode.invalidPayload,
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: CloseCode.policyViolation
+}
+
+/**
+ * Wraps an open `ws` socket. `socket` is the stream under it: frames that were encoded once are written to it directly,
+ * in one write for all that is due, unless compression was negotiated. Call it in the same turn as the upgrade: from
+ * here on no event of the socket goes unheard, and reading waits for `open`.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const make = <P>(ws: WebSocket, socket: Duplex, handshake: Handshake<P>): Transport<P> =>
+  new NodeTransport(ws, socket, handshake)
+
+const unheard: TransportEvents = {
+  onMessage: () => {},
+  onPong: () => {},
+  onDrain: () => {},
+  onEnd: () => {},
+  onGone: () => {}
+}
+
+class NodeTransport<out P> implements Transport<P> {
+  readonly handshake: Handshake<P>
+  /** Until `open`: keeps what ended the socket meanwhile. */
+  private events: TransportEvents = unheard
+  private end: CloseReason | undefined = undefined
+  private gone = false
+  private opened = false
+  private readonly ws: WebSocket
+  private readonly socket: Duplex
+  private readonly compressed: boolean
+
+  constructor(ws: WebSocket, socket: Duplex, handshake: Handshake<P>) {
+    this.ws = ws
+    this.socket = socket
+    this.handshake = handshake
+    this.compressed = ws.extensions !== ""
+    ws.pause()
+    ws.on("message", (data, isBinary) => this.events.onMessage(isBinary ? bytes(data) : bytes(data).toString()))
+    ws.on("pong", () => this.events.onPong())
+    ws.on("error", (error: NodeJS.ErrnoException) => this.ended(reasonOf(error)))
+    ws.on("close", (code, reason) => this.closed(code, reason))
+    socket.on("drain", () => this.events.onDrain())
+  }
+
+  open(events: TransportEvents): void {
+    this.opened = true
+    this.events = events
+    if (this.end !== undefined) events.onEnd(this.end)
+    if (this.gone) events.onGone()
+    else this.ws.resume()
+  }
+
+  private ended(reason: CloseReason): void {
+    if (this.end !== undefined) return
+    this.end = reason
+    if (this.opened) this.events.onEnd(reason)
+  }
+
+  private closed(code: number, reason: Buffer): void {
+    this.ended(
+      code === CloseCode.abnormal ? reasons.transport : new CloseReason({ by: "peer", code, reason: reason.toString() })
+    )
+    this.gone = true
+    if (this.opened) this.events.onGone()
+  }
+
+  write(batch: Batch): boolean {
+    if (this.ws.readyState !== this.ws.OPEN) return true
+    if (!this.compressed) return this.socket.write(batch.bytes) || this.socket.writableLength === 0
+    for (const frame of batch.frames) this.ws.send(frame.payload, { binary: frame.binary }, this.sent)
+    return this.ws.bufferedAmount < this.socket.writableHighWaterMark
+  }
+
+  /** A compressed message has left: tell the connection once all have. */
+  private readonly sent = (): void => {
+    if (this.ws.bufferedAmount === 0) this.events.onDrain()
+  }
+
+  bufferedBytes(): number {
+    return this.ws.bufferedAmount
+  }
+
+  pause(): void {
+    this.ws.pause()
+  }
+
+  resume(): void {
+    this.ws.resume()
+  }
+
+  ping(): void {
+    this.ws.ping()
+  }
+
+  close(code: number, reason: string): void {
+    this.ws.resume()
+    if (isSendable(code)) this.ws.close(code, truncate(reason))
+    else this.ws.close()
+  }
+
+  terminate(): void {
+    this.ws.terminate()
+  }
+}
+
+const bytes = (data: RawData): Buffer =>
+  Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)
+
+/** Of a peer that broke the protocol, or of a socket that broke. */
+const reasonOf = (error: NodeJS.ErrnoException): CloseReason =>
+  error.code?.startsWith("WS_ERR_") === true
+    ? new CloseReason({
+      by: "protocol",
+      code: protocolErrors[error.code] ?? CloseCode.protocolError,
+      reason: truncate(error.message)
+    })
+    : reasons.transport
