@@ -20,6 +20,7 @@ import { Inbox } from "./Inbox.js"
 import { Outbox, type OutboxEvents, type Turn } from "./Outbox.js"
 import { Signal } from "./Signal.js"
 import type { Handshake, Transport, TransportEvents } from "./Transport.js"
+import type { WakeScheduler } from "./Wake.js"
 
 /**
  * One peer, as its handler and the application see it. All operations are safe at any time: after the end, `send`
@@ -66,6 +67,7 @@ export interface Connection<out P = unknown> {
 export interface Host {
   readonly config: HubConfig
   readonly turn: Turn
+  readonly wake: WakeScheduler
   readonly now: () => number
   /** Runs what must outlive the connection's own fibers, in the hub's scope. */
   readonly fork: (effect: Effect.Effect<void>, options?: { readonly scope: Scope.Scope }) => void
@@ -94,8 +96,7 @@ const graceful = new Set<CloseReason["by"]>(["peer", "transport", "protocol", "h
 const unflushed = new Set<CloseReason["by"]>(["peer", "transport", "protocol", "heartbeat", "slow-consumer"])
 
 /**
- * The implementation. Its parts exist before its fiber starts, and one protocol ends it, whoever asks: the finalizer of
- * its `lifetime`, a child of the hub's scope.
+ * The implementation. Its parts exist before its fiber starts, and one protocol ends it, whoever asks.
  *
  * @internal
  */
@@ -119,14 +120,12 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   private readonly outbox: Outbox
   private readonly host: Host
   private readonly transport: Transport
-  private readonly lifetime: Scope.CloseableScope
   private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
 
   constructor(
     host: Host,
     id: number,
     transport: Transport<P>,
-    lifetime: Scope.CloseableScope,
     scope: Scope.CloseableScope,
     start: Start<P>
   ) {
@@ -134,7 +133,6 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     this.id = id
     this.transport = transport
     this.handshake = transport.handshake
-    this.lifetime = lifetime
     this.scope = scope
     this.heardAt = this.refilledAt = host.now()
     this.tokens = host.config.messageBurst
@@ -186,7 +184,11 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   }
 
   get closed(): Effect.Effect<CloseReason> {
-    return Effect.map(this.changed.until(() => this.status._tag === "Closed"), () => this.endReason)
+    return Effect.suspend(() =>
+      this.status._tag === "Closed"
+        ? Effect.succeed(this.status.reason)
+        : Effect.zipRight(this.changed.until(() => this.status._tag === "Closed"), this.closed)
+    )
   }
 
   // --- what the hub uses
@@ -211,7 +213,7 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     this.status = { _tag: "Ended", reason }
     this.host.onEnded(this)
     if (graceful.has(reason.by)) this.inbox.end(reason)
-    this.host.fork(Scope.close(this.lifetime, Exit.void))
+    this.host.fork(this.shutdown(reason))
   }
 
   /** Destroys the socket, for a connection that takes too long to end. */
@@ -249,6 +251,7 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
       this.paused = true
       this.transport.pause()
     }
+    this.host.wake.run(this.inbox)
   }
 
   onPong(): void {
@@ -313,17 +316,16 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   }
 
   /**
-   * The finalizer of `lifetime`: the handler ends, what was sent is flushed, the peer is told and given time to answer,
-   * the socket is destroyed, the connection's scope closes, and only then is the connection unregistered.
+   * The one way to the end, in a fiber of the hub: the handler ends, what was sent is flushed, the peer is told and given
+   * time to answer, the socket is destroyed, the connection's scope closes, and only then is it unregistered.
    */
-  get shutdown(): Effect.Effect<void> {
+  private shutdown(reason: CloseReason): Effect.Effect<void> {
     return Effect.uninterruptible(Effect.gen(this, function*() {
-      this.end(reasons.drain)
-      const reason = this.endReason
-      if (graceful.has(reason.by)) yield* this.within(() => this.handlerDone)
+      // As a rule the handler has nothing left to do, and ends with its next step.
+      if (graceful.has(reason.by)) yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
       if (!this.handlerDone) {
         this.fiber.unsafeInterruptAsFork(FiberId.none)
-        yield* this.within(() => this.handlerDone)
+        yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
       }
       this.status = { _tag: "Sealed", reason }
       this.outbox.flush()
@@ -343,10 +345,6 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
       this.host.onClosed(this, reason)
       this.changed.notify()
     }))
-  }
-
-  private get endReason(): CloseReason {
-    return this.status._tag === "Open" ? reasons.drain : this.status.reason
   }
 
   /** Waits for the condition, at most the close grace. */

@@ -47,9 +47,7 @@ export class Frame {
   }
 }
 
-const maxHeader = 10
 const encoder = new TextEncoder()
-const scratch = new Uint8Array(16 * 1024)
 
 const headerSize = (bytes: Uint8Array): number => bytes[1] === 127 ? 10 : bytes[1] === 126 ? 4 : 2
 
@@ -69,15 +67,47 @@ const writeHeader = (target: Uint8Array, end: number, binary: boolean, length: n
   return start
 }
 
-const encode = (message: Message): Uint8Array => {
-  if (typeof message === "string" && message.length * 3 <= scratch.byteLength - maxHeader) {
-    const { written } = encoder.encodeInto(message, scratch.subarray(maxHeader))
-    return scratch.slice(writeHeader(scratch, maxHeader, false, written), maxHeader + written)
+const maxHeader = 10
+const slabSize = 16 * 1024
+/** Small frames share a slab of memory: an allocation for each costs more than the rest of the encoding. */
+let slab = new Uint8Array(slabSize)
+let slabUsed = 0
+
+/** Writes a short text if it is ASCII, which is faster by hand than by the encoder. Returns its length. */
+const writeAscii = (text: string, target: Uint8Array, from: number): number | undefined => {
+  const length = text.length
+  if (length > 256) return undefined
+  for (let index = 0; index < length; index++) {
+    const unit = text.charCodeAt(index)
+    if (unit > 127) return undefined
+    target[from + index] = unit
   }
-  const payload = typeof message === "string" ? encoder.encode(message) : message
-  const bytes = new Uint8Array(maxHeader + payload.byteLength)
-  bytes.set(payload, maxHeader)
-  return bytes.subarray(writeHeader(bytes, maxHeader, typeof message !== "string", payload.byteLength))
+  return length
+}
+
+const encode = (message: Message): Uint8Array => {
+  const binary = typeof message !== "string"
+  // UTF-8 takes at most three bytes for a UTF-16 unit.
+  const most = maxHeader + (binary ? message.byteLength : message.length * 3)
+  if (most > slabSize / 4) {
+    const payload = binary ? message : encoder.encode(message)
+    const bytes = new Uint8Array(maxHeader + payload.byteLength)
+    bytes.set(payload, maxHeader)
+    return bytes.subarray(writeHeader(bytes, maxHeader, binary, payload.byteLength))
+  }
+  if (slabUsed + most > slabSize) {
+    slab = new Uint8Array(slabSize)
+    slabUsed = 0
+  }
+  const from = slabUsed + maxHeader
+  let length: number
+  if (binary) {
+    slab.set(message, from)
+    length = message.byteLength
+  } else length = writeAscii(message, slab, from) ?? encoder.encodeInto(message, slab.subarray(from)).written
+  const start = writeHeader(slab, from, binary, length)
+  slabUsed = from + length
+  return slab.subarray(start, slabUsed)
 }
 
 /**

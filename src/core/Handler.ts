@@ -12,6 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import type * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { CloseReason, reasons } from "./CloseReason.js"
 import type { Connection, Host, LiveConnection } from "./Connection.js"
@@ -66,6 +67,7 @@ const verdict = <E>(
  */
 export const start = <P, E, R>(
   host: Host,
+  scheduler: Scheduler.Scheduler,
   fiberRefs: FiberRefs.FiberRefs,
   context: Context.Context<Exclude<R, Scope.Scope>>,
   run: Handler<P, E, R>,
@@ -82,7 +84,7 @@ export const start = <P, E, R>(
     connection.greeted()
     return run(connection)
   })
-  const fiber = Runtime.runFork(runtime)(program, { immediate: false })
+  const fiber = Runtime.runFork(runtime)(program, { immediate: false, scheduler })
   fiber.addObserver((exit) => {
     const { log, reason } = verdict(exit, options.onFailure)
     if (log && Exit.isFailure(exit)) {

@@ -7,8 +7,8 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
-import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -27,6 +27,7 @@ import { Turn } from "./Outbox.js"
 import { Signal } from "./Signal.js"
 import { Topics } from "./Topics.js"
 import type { Transport } from "./Transport.js"
+import { WakeScheduler } from "./Wake.js"
 
 /**
  * Where a hub stands. It takes connections while it is `Open`, and it never goes back.
@@ -181,10 +182,10 @@ export const make = (
     const config = yield* HubConfig.make(options)
     const clock = yield* Effect.clock
     const schedule = yield* TurnScheduler
+    const wake = new WakeScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
     const pubsub = yield* PubSub.sliding<HubEvent>(4096)
-    // Finalizers run in reverse: the drain, then the (now empty) scope of the connections, then the fibers.
+    // Acquired first, so released last: the fibers that end connections outlive the connections.
     const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
-    const connectionsScope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
 
     const connections = new Map<number, LiveConnection>()
     const addresses = new Map<string, number>()
@@ -216,6 +217,7 @@ export const make = (
     const host: Host = {
       config,
       turn: new Turn(schedule),
+      wake,
       now: () => clock.unsafeCurrentTimeMillis(),
       fork,
       join: (connection, topic) => topics.join(connection, topic),
@@ -264,36 +266,28 @@ export const make = (
       run: Handler.Handler<P, E, R>,
       options: Handler.HandlerOptions<P, E, R> = {}
     ) =>
-      Effect.uninterruptible(Effect.flatMap(
-        Effect.zip(Scope.fork(connectionsScope, ExecutionStrategy.sequential), Scope.make()),
-        ([lifetime, scope]) =>
-          Effect.withFiberRuntime<
-            LiveConnection<P>,
-            HubUnavailable | TooManyConnections,
-            Exclude<R, Scope.Scope>
-          >((parent) => {
+      Effect.flatMap(Scope.make(), (scope) =>
+        Effect.withFiberRuntime<LiveConnection<P>, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>(
+          (parent) => {
             const refused = refusal(transport.handshake.remoteAddress)
             if (refused !== undefined) {
               fork(refuse(transport, refused))
-              return Effect.zipRight(Scope.close(lifetime, Exit.void), Effect.fail(refused))
+              return Effect.fail(refused)
             }
             const context = parent.currentContext as Context.Context<Exclude<R, Scope.Scope>>
-            const connection = new LiveConnection<P>(
-              host,
-              nextId++,
-              transport,
-              lifetime,
-              scope,
-              Handler.start(host, parent.getFiberRefs(), context, run, options)
-            )
+            const refs = parent.getFiberRefs()
+            const outer = FiberRefs.getOrDefault(refs, FiberRef.currentScheduler)
+            const scheduler = outer === wake.inner ? wake : outer
+            const start = Handler.start(host, scheduler, refs, context, run, options)
+            const connection = new LiveConnection<P>(host, nextId++, transport, scope, start)
             connections.set(connection.id, connection)
             count(connection, 1)
             HubMetrics.opens.unsafeUpdate(1, [])
             emit(HubEvent.Opened({ connection }))
             transport.open(connection)
-            return Effect.as(Scope.addFinalizer(lifetime, connection.shutdown), connection)
-          })
-      ))
+            return Effect.succeed(connection)
+          }
+        ))
 
     const serve: Accept<CloseReason> = (transport, run, options) =>
       Effect.uninterruptibleMask((restore) =>

@@ -127,7 +127,7 @@ export const fanOut = Metric.histogram(
 )
 
 /**
- * Frames joined into one write; a write that many connections share counts once.
+ * Frames joined into one write, on average over the connections written to in a turn of the event loop.
  *
  * @since 1.0.0
  * @category metrics

@@ -47,6 +47,10 @@ export class Inbox {
     this.bytes += message.length + overhead
     if (this.messages === none) this.messages = [message]
     else this.messages.push(message)
+  }
+
+  /** Wakes the reader, after an offer. */
+  wake(): void {
     this.changed.notify()
   }
 
@@ -71,17 +75,12 @@ export class Inbox {
     return message
   }
 
-  /** Completes when there is something to look at. */
-  private get ready(): Effect.Effect<void> {
-    return this.changed.until(() => !this.isEmpty || this.ended !== undefined)
-  }
-
   get take(): Effect.Effect<Message, ConnectionClosed> {
     return Effect.suspend(() => {
       const message = this.poll()
       if (message !== undefined) return Effect.succeed(message)
       return this.ended === undefined
-        ? Effect.zipRight(this.ready, this.take)
+        ? Effect.flatMap(this.changed.next, () => this.take)
         : Effect.fail(new ConnectionClosed({ reason: this.ended }))
     })
   }
@@ -92,7 +91,7 @@ export class Inbox {
       while: () => !this.isEmpty || this.ended === undefined,
       body: () => {
         const message = this.poll()
-        return message === undefined ? this.ready : f(message)
+        return message === undefined ? this.changed.next : f(message)
       },
       step: () => {}
     })

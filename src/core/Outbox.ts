@@ -32,11 +32,9 @@ export class Turn {
     const dirty = this.dirty
     this.dirty = []
     this.start = Frame.Batch.empty()
-    let last: Frame.Batch | undefined
-    for (const outbox of dirty) {
-      const batch = outbox.endTurn()
-      if (batch !== undefined && batch !== last) HubMetrics.flushBatch.unsafeUpdate((last = batch).count, [])
-    }
+    let frames = 0
+    for (const outbox of dirty) frames += outbox.endTurn()
+    HubMetrics.flushBatch.unsafeUpdate(frames / dirty.length, [])
   }
 }
 
@@ -124,20 +122,20 @@ export class Outbox {
     }
   }
 
-  /** Writes this turn's frames. Returns them. */
-  flush(): Frame.Batch | undefined {
+  /** Writes this turn's frames. Returns how many. */
+  flush(): number {
     const batch = this.batch
-    if (batch === undefined) return undefined
+    if (batch === undefined || batch.count === 0) return 0
     this.batch = undefined
-    if (batch.count > 0 && !this.transport.write(batch)) {
+    if (!this.transport.write(batch)) {
       this.backlog = new Map()
       this.events.onBehind()
     }
-    return batch
+    return batch.count
   }
 
   /** The turn that this outbox was part of is over. */
-  endTurn(): Frame.Batch | undefined {
+  endTurn(): number {
     this.inTurn = false
     return this.flush()
   }

@@ -9,31 +9,44 @@ const none: Array<() => void> = []
 
 /** @internal */
 export class Signal {
-  private waiting = none
+  /**
+   * The first to wait, without the cost of a cleanup: at most this one entry of an interrupted fiber is left behind, and
+   * waking it does nothing.
+   */
+  private first: (() => void) | undefined = undefined
+  private others = none
 
   /** Something changed: whoever waits looks again. */
   notify(): void {
-    if (this.waiting === none) return
-    const waiting = this.waiting
-    this.waiting = none
-    for (const resume of waiting) resume()
+    const { first, others } = this
+    if (first !== undefined) {
+      this.first = undefined
+      first()
+    }
+    if (others !== none) {
+      this.others = none
+      for (const wake of others) wake()
+    }
+  }
+
+  /** Completes at the next change. */
+  get next(): Effect.Effect<void> {
+    return Effect.async((resume) => {
+      const wake = () => resume(Effect.void)
+      if (this.first === undefined) {
+        this.first = wake
+        return
+      }
+      this.others = [...this.others, wake]
+      return Effect.sync(() => {
+        const others = this.others.filter((other) => other !== wake)
+        this.others = others.length === 0 ? none : others
+      })
+    })
   }
 
   /** Completes when the condition holds. */
   until(condition: () => boolean): Effect.Effect<void> {
-    return Effect.whileLoop({ while: () => !condition(), body: () => this.next(condition), step: () => {} })
-  }
-
-  private next(condition: () => boolean): Effect.Effect<void> {
-    return Effect.async((resume) => {
-      if (condition()) return resume(Effect.void)
-      const wake = () => resume(Effect.void)
-      if (this.waiting === none) this.waiting = [wake]
-      else this.waiting.push(wake)
-      return Effect.sync(() => {
-        const others = this.waiting.filter((other) => other !== wake)
-        this.waiting = others.length === 0 ? none : others
-      })
-    })
+    return Effect.whileLoop({ while: () => !condition(), body: () => this.next, step: () => {} })
   }
 }

@@ -83,7 +83,7 @@ class NodeTransport<out P> implements Transport<P> {
 
   write(batch: Batch): boolean {
     if (this.ws.readyState !== this.ws.OPEN) return true
-    if (!this.compressed) return this.socket.write(batch.bytes) || this.socket.writableLength === 0
+    if (!this.compressed) return this.socket.write(toBuffer(batch.bytes)) || this.socket.writableLength === 0
     for (const frame of batch.frames) this.ws.send(frame.payload, { binary: frame.binary }, this.sent)
     return this.ws.bufferedAmount < this.socket.writableHighWaterMark
   }
@@ -118,6 +118,18 @@ class NodeTransport<out P> implements Transport<P> {
   terminate(): void {
     this.ws.terminate()
   }
+}
+
+let lastBytes: Uint8Array = new Uint8Array(0)
+let lastBuffer: Buffer = Buffer.alloc(0)
+
+/** The bytes as Node wants them, wrapped once for all sockets that are given the same. */
+const toBuffer = (bytes: Uint8Array): Buffer => {
+  if (bytes !== lastBytes) {
+    lastBytes = bytes
+    lastBuffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+  return lastBuffer
 }
 
 const bytes = (data: RawData): Buffer =>

@@ -3,10 +3,10 @@
  *
  * @since 1.0.0
  */
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,7 +19,7 @@ import { BlockList, isIP } from "node:net"
 import { type PerMessageDeflateOptions, type ServerOptions, WebSocketServer } from "ws"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { Hub } from "../core/Hub.js"
-import { type HubUnavailable, InvalidOption, TooManyConnections } from "../core/HubError.js"
+import { HubUnavailable, InvalidOption, TooManyConnections } from "../core/HubError.js"
 import * as HubMetrics from "../core/HubMetrics.js"
 import type { Handshake } from "../core/Transport.js"
 import * as NodeGuard from "./NodeGuard.js"
@@ -121,14 +121,17 @@ const originAllowed = (request: IncomingMessage, origins: "same" | "any" | Reado
   return URL.canParse(origin) && new URL(origin).host === request.headers.host?.toLowerCase()
 }
 
-const parseProxies = (proxies: ReadonlyArray<string>): Effect.Effect<BlockList, InvalidOption> =>
+const parseProxies = (
+  proxies: ReadonlyArray<string> | undefined
+): Effect.Effect<BlockList | undefined, InvalidOption> =>
   Effect.gen(function*() {
+    if (proxies === undefined || proxies.length === 0) return undefined
     const list = new BlockList()
     for (const proxy of proxies) {
-      const [address = "", prefix] = proxy.split("/")
+      const [address = "", prefix, more] = proxy.split("/")
       const family = isIP(address) === 6 ? "ipv6" : "ipv4"
       const bits = prefix === undefined ? undefined : Number(prefix)
-      const valid = isIP(address) !== 0 &&
+      const valid = isIP(address) !== 0 && more === undefined &&
         (bits === undefined || (/^\d+$/.test(prefix ?? "") && bits <= (family === "ipv6" ? 128 : 32)))
       if (!valid) {
         return yield* new InvalidOption({
@@ -144,19 +147,22 @@ const parseProxies = (proxies: ReadonlyArray<string>): Effect.Effect<BlockList, 
   })
 
 /** The peer's address: the socket's, or what trusted proxies say of it. */
-const addressOf = (request: IncomingMessage, proxies: BlockList): Option.Option<string> => {
-  const forwarded = String(request.headers["x-forwarded-for"] ?? "").split(",").map((part) => part.trim())
+const addressOf = (request: IncomingMessage, proxies: BlockList | undefined): Option.Option<string> => {
   let address = plain(request.socket.remoteAddress ?? "")
-  while (isIP(address) !== 0 && proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4")) {
-    const next = plain(forwarded.pop() ?? "")
-    if (isIP(next) === 0) break
-    address = next
+  if (proxies !== undefined) {
+    const forwarded = String(request.headers["x-forwarded-for"] ?? "").split(",").map((part) => part.trim())
+    while (isIP(address) !== 0 && proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4")) {
+      const next = plain(forwarded.pop() ?? "")
+      if (isIP(next) === 0) break
+      address = next
+    }
   }
   return address === "" ? Option.none() : Option.some(address)
 }
 
 /** An IPv4 address that arrived over IPv6 is written as IPv4. */
-const plain = (address: string) => address.startsWith("::ffff:") && isIP(address.slice(7)) === 4 ? address.slice(7) : address
+const plain = (address: string) =>
+  address.startsWith("::ffff:") && isIP(address.slice(7)) === 4 ? address.slice(7) : address
 
 /** What a mount needs where it is made, and what its route needs for each request. */
 type Mount<R, RA> = Effect.Effect<
@@ -211,7 +217,7 @@ const mount = <P, E, R, RA>(
   Effect.gen(function*() {
     const hub = yield* Hub
     const runtime = yield* Effect.runtime<Exclude<R, Scope.Scope>>()
-    const proxies = yield* parseProxies(options.trustedProxies ?? [])
+    const proxies = yield* parseProxies(options.trustedProxies)
     const origins = typeof options.origins === "object"
       ? new Set(options.origins.map((origin) => origin.toLowerCase()))
       : options.origins ?? "same"
@@ -222,16 +228,24 @@ const mount = <P, E, R, RA>(
       maxPayload: hub.config.messageBytes,
       closeTimeout: hub.config.closeGrace + 1000,
       perMessageDeflate: options.compression ?? false,
-      handleProtocols: (offered: Set<string>) => Array.from(offered).find((protocol) => subprotocols.has(protocol)) ?? false
+      handleProtocols: (offered: Set<string>) =>
+        Array.from(offered).find((protocol) => subprotocols.has(protocol)) ?? false
     } satisfies ServerOptions & { readonly closeTimeout: number }
     const server = new WebSocketServer(serverOptions)
     const Facts = makeFacts()
     let handshakes = 0
-    yield* Effect.addFinalizer(() => hub.drainWhere((connection) => connection.handshake instanceof Facts))
+    let unmounted = false
+    yield* Effect.addFinalizer(() => {
+      unmounted = true
+      return hub.drainWhere((connection) => connection.handshake instanceof Facts)
+    })
 
     const full = Effect.fail(new TooManyConnections({ scope: "hub", limit: hub.config.connections }))
+    const open = Effect.suspend(() => unmounted ? new HubUnavailable({ state: "Draining" }) : Effect.void)
     const admit = (address: Option.Option<string>) =>
-      Effect.flatMap(hub.size, (size) => size + handshakes > hub.config.connections ? full : hub.admit(address))
+      Effect.flatMap(hub.size, (size) => size + handshakes > hub.config.connections ? full : hub.admit(address)).pipe(
+        Effect.zipRight(open)
+      )
 
     const slow = () => new Refused({ status: 503, message: "The handshake took too long. Try again later." })
     const authorize = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<P | undefined, Refused, RA> => {
@@ -280,9 +294,14 @@ const mount = <P, E, R, RA>(
       if (!originAllowed(source, origins)) {
         return Effect.sync(() => refuse("origin", text(403, "This origin may not connect.")))
       }
-      if (subprotocols.size > 0 && offered(source).length > 0 && !offered(source).some((one) => subprotocols.has(one))) {
+      if (
+        subprotocols.size > 0 && offered(source).length > 0 && !offered(source).some((one) => subprotocols.has(one))
+      ) {
         return Effect.sync(() =>
-          refuse("subprotocol", text(400, `None of the subprotocols is spoken here: use ${[...subprotocols].join(", ")}.`))
+          refuse(
+            "subprotocol",
+            text(400, `None of the subprotocols is spoken here: use ${[...subprotocols].join(", ")}.`)
+          )
         )
       }
       return Effect.suspend(() => {
