@@ -49,6 +49,17 @@ export class CloseReason extends Data.Class<{
 }> {}
 
 /**
+ * A code and a reason to close with: 1000 to 1014 without 1004 to 1006, or 3000 to 4999, and at most 123 bytes.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface CloseWith {
+  readonly code: number
+  readonly reason?: string | undefined
+}
+
+/**
  * The codes that the hub sends of its own accord. 1000 to 1011 are RFC 6455 §7.4.1, 1013 and 3008 are in the IANA
  * WebSocket Close Code Number Registry.
  *

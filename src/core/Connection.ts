@@ -11,7 +11,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { CloseCode, CloseReason, reasons } from "./CloseReason.js"
+import { CloseCode, CloseReason, type CloseWith, reasons } from "./CloseReason.js"
 import * as Frame from "./Frame.js"
 import type { HubConfig } from "./HubConfig.js"
 import { ConnectionClosed, Disconnect } from "./HubError.js"
@@ -54,7 +54,7 @@ export interface Connection<out P = unknown> {
   readonly join: (topic: string) => Effect.Effect<void>
   readonly leave: (topic: string) => Effect.Effect<void>
   /** Ends the connection: its handler is interrupted, what was sent is flushed, then the close frame goes out. */
-  readonly close: (reason?: { readonly code: number; readonly reason?: string | undefined }) => Effect.Effect<void>
+  readonly close: (reason?: CloseWith) => Effect.Effect<void>
   /** Why the connection ended, once nothing is left of it. */
   readonly closed: Effect.Effect<CloseReason>
 }
@@ -153,34 +153,41 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     return this.inbox.take
   }
 
-  runForEach<E, R>(f: (message: Frame.Message) => Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R> {
-    return this.inbox.runForEach(f)
+  // Getters, so that `const { send } = connection` and `runForEach(connection.send)` work without a closure per connection.
+
+  get runForEach() {
+    return <E, R>(f: (message: Frame.Message) => Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R> =>
+      this.inbox.runForEach(f)
   }
 
-  send(message: Frame.Message | Frame.Frame): Effect.Effect<boolean> {
-    return Effect.sync(() => {
-      if (this.status._tag === "Sealed" || this.status._tag === "Closed") return false
-      const frame = Frame.make(message)
-      if (!this.outbox.offerNow(frame)) return false
-      HubMetrics.messagesOut.unsafeUpdate(1, [])
-      HubMetrics.bytesOut.unsafeUpdate(frame.size, [])
-      return true
-    })
+  get send() {
+    return (message: Frame.Message | Frame.Frame): Effect.Effect<boolean> => Effect.sync(() => this.sendNow(message))
   }
 
-  join(topic: string): Effect.Effect<void> {
-    return Effect.sync(() => this.status._tag === "Open" && this.host.join(this, topic))
+  private sendNow(message: Frame.Message | Frame.Frame): boolean {
+    if (this.status._tag === "Sealed" || this.status._tag === "Closed") return false
+    const frame = Frame.make(message)
+    if (!this.outbox.offerNow(frame)) return false
+    HubMetrics.messagesOut.unsafeUpdate(1, [])
+    HubMetrics.bytesOut.unsafeUpdate(frame.size, [])
+    return true
   }
 
-  leave(topic: string): Effect.Effect<void> {
-    return Effect.sync(() => this.host.leave(this, topic))
+  get join() {
+    return (topic: string): Effect.Effect<void> =>
+      Effect.sync(() => this.status._tag === "Open" && this.host.join(this, topic))
   }
 
-  close(reason?: { readonly code: number; readonly reason?: string | undefined }): Effect.Effect<void> {
-    return Effect.sync(() => {
-      const { code, reason: text } = new Disconnect(reason ?? { code: CloseCode.normal })
-      this.end(new CloseReason({ by: "server", code, reason: text }))
-    })
+  get leave() {
+    return (topic: string): Effect.Effect<void> => Effect.sync(() => this.host.leave(this, topic))
+  }
+
+  get close() {
+    return (reason?: CloseWith): Effect.Effect<void> =>
+      Effect.sync(() => {
+        const { code, reason: text } = new Disconnect(reason ?? { code: CloseCode.normal })
+        this.end(new CloseReason({ by: "server", code, reason: text }))
+      })
   }
 
   get closed(): Effect.Effect<CloseReason> {
@@ -227,12 +234,13 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
    */
   heartbeat(now: number): void {
     if (this.status._tag !== "Open") return
-    if (this.heard || this.paused) {
+    if (this.heard) {
       this.heard = false
       this.heardAt = now
       this.pingedAt = 0
-    } else if (this.pingedAt === 0) {
-      if (now - this.heardAt < this.host.config.heartbeatInterval) return
+    } else if (this.pingedAt === 0 || this.paused) {
+      // While the hub does not read, a ping gets no answer; but it fails if the peer is gone.
+      if (now - Math.max(this.heardAt, this.pingedAt) < this.host.config.heartbeatInterval) return
       this.pingedAt = now
       this.transport.ping()
     } else if (now - this.pingedAt >= this.host.config.heartbeatTimeout) this.end(reasons.heartbeat)
@@ -278,6 +286,7 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   onTaken(): void {
     if (!this.paused || this.inbox.bytes > this.host.config.inboxBytes / 2) return
     this.paused = false
+    this.heard = true
     this.transport.resume()
   }
 

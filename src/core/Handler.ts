@@ -27,19 +27,19 @@ import { ConnectionClosed, Disconnect } from "./HubError.js"
 export type Handler<P, E, R> = (connection: Connection<P>) => Effect.Effect<unknown, E, R>
 
 /**
- * What a handler may be given besides.
+ * What a handler may be given besides: `E1` and `R1` are the greeting's own failure and requirements.
  *
  * @since 1.0.0
  * @category models
  */
-export interface HandlerOptions<P, E, R> {
+export interface HandlerOptions<P, E, E1, R1> {
   /**
    * Runs first. What it sends arrives before anything that others send, and no message is handled before it is done.
    * What is published meanwhile, to the topics that it joins too, follows.
    */
-  readonly greeting?: Handler<P, E, R> | undefined
+  readonly greeting?: Handler<P, E1, R1> | undefined
   /** The close code and reason for a failure. Defaults to 1011; `Disconnect` and `ConnectionClosed` need none. */
-  readonly onFailure?: ((error: E) => Disconnect) | undefined
+  readonly onFailure?: ((error: E | E1) => Disconnect) | undefined
 }
 
 /** What the end of a handler means for its connection, and whether someone should read about it. */
@@ -65,21 +65,21 @@ const verdict = <E>(
  *
  * @internal
  */
-export const start = <P, E, R>(
+export const start = <P, E, R, E1, R1>(
   host: Host,
   scheduler: Scheduler.Scheduler,
   fiberRefs: FiberRefs.FiberRefs,
-  context: Context.Context<Exclude<R, Scope.Scope>>,
+  context: Context.Context<Exclude<R | R1, Scope.Scope>>,
   run: Handler<P, E, R>,
-  options: HandlerOptions<P, E, R>
+  options: HandlerOptions<P, E, E1, R1>
 ) =>
-(connection: LiveConnection<P>): Fiber.RuntimeFiber<unknown, E> => {
+(connection: LiveConnection<P>): Fiber.RuntimeFiber<unknown, E | E1> => {
   const runtime = Runtime.make({
-    context: Context.add(context, Scope.Scope, connection.scope) as Context.Context<R>,
+    context: Context.add(context, Scope.Scope, connection.scope) as Context.Context<R | R1>,
     fiberRefs,
     runtimeFlags: Runtime.defaultRuntimeFlags
   })
-  const greeting = options.greeting?.(connection) ?? Effect.void
+  const greeting = Effect.suspend((): Effect.Effect<unknown, E1, R1> => options.greeting?.(connection) ?? Effect.void)
   const program = Effect.flatMap(greeting, () => {
     connection.greeted()
     return run(connection)

@@ -16,7 +16,7 @@ import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { CloseCode, CloseReason, reasons } from "./CloseReason.js"
+import { CloseCode, type CloseReason, type CloseWith, reasons } from "./CloseReason.js"
 import { type Connection, type Host, LiveConnection } from "./Connection.js"
 import * as Frame from "./Frame.js"
 import * as Handler from "./Handler.js"
@@ -86,22 +86,7 @@ export interface PublishOptions {
   readonly key?: string | undefined
 }
 
-/**
- * A code and a reason to close with: 1000 to 1014 without 1004 to 1006, or 3000 to 4999, and at most 123 bytes.
- *
- * @since 1.0.0
- * @category models
- */
-export interface CloseWith {
-  readonly code: number
-  readonly reason?: string | undefined
-}
-
-type Accept<A> = <P, E, R>(
-  transport: Transport<P>,
-  run: Handler.Handler<P, E, R>,
-  options?: Handler.HandlerOptions<P, E, R>
-) => Effect.Effect<A, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>
+type Accepted<A, R> = Effect.Effect<A, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>
 
 /**
  * The hub. It exists, and takes connections, from the moment its layer is built until its scope closes; then every
@@ -119,9 +104,17 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
    * `Disconnect`, or 1011; a defect is logged and closes it with 1011. `Scope` in the handler's requirements is the
    * connection's own. A transport that is refused is closed.
    */
-  readonly accept: Accept<Connection>
+  readonly accept: <P, E, R, E1 = never, R1 = never>(
+    transport: Transport<P>,
+    run: Handler.Handler<P, E, R>,
+    options?: Handler.HandlerOptions<P, E, E1, R1>
+  ) => Accepted<Connection<P>, R | R1>
   /** As `accept`, and waits for the end. Interrupting it closes the connection. */
-  readonly serve: Accept<CloseReason>
+  readonly serve: <P, E, R, E1 = never, R1 = never>(
+    transport: Transport<P>,
+    run: Handler.Handler<P, E, R>,
+    options?: Handler.HandlerOptions<P, E, E1, R1>
+  ) => Accepted<CloseReason, R | R1>
   /** Fails as `accept` would now, for a peer of this address. */
   readonly admit: (remoteAddress: Option.Option<string>) => Effect.Effect<void, HubUnavailable | TooManyConnections>
   /** Sends to one connection. Returns whether it was accepted. */
@@ -261,20 +254,20 @@ export const make = (
         )
       })
 
-    const accept = <P, E, R>(
+    const accept = <P, E, R, E1 = never, R1 = never>(
       transport: Transport<P>,
       run: Handler.Handler<P, E, R>,
-      options: Handler.HandlerOptions<P, E, R> = {}
-    ) =>
+      options: Handler.HandlerOptions<P, E, E1, R1> = {}
+    ): Accepted<LiveConnection<P>, R | R1> =>
       Effect.flatMap(Scope.make(), (scope) =>
-        Effect.withFiberRuntime<LiveConnection<P>, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>(
+        Effect.withFiberRuntime<LiveConnection<P>, HubUnavailable | TooManyConnections, Exclude<R | R1, Scope.Scope>>(
           (parent) => {
             const refused = refusal(transport.handshake.remoteAddress)
             if (refused !== undefined) {
               fork(refuse(transport, refused))
               return Effect.fail(refused)
             }
-            const context = parent.currentContext as Context.Context<Exclude<R, Scope.Scope>>
+            const context = parent.currentContext as Context.Context<Exclude<R | R1, Scope.Scope>>
             const refs = parent.getFiberRefs()
             const outer = FiberRefs.getOrDefault(refs, FiberRef.currentScheduler)
             const scheduler = outer === wake.inner ? wake : outer
@@ -289,7 +282,7 @@ export const make = (
           }
         ))
 
-    const serve: Accept<CloseReason> = (transport, run, options) =>
+    const serve: Hub["Type"]["serve"] = (transport, run, options) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(accept(transport, run, options), (connection) =>
           Effect.onInterrupt(restore(connection.closed), () => {

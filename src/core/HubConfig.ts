@@ -44,7 +44,10 @@ export interface HubOptions {
    * Defaults to 262144.
    */
   readonly inboxBytes?: number | undefined
-  /** Sent and not yet taken by the peer's kernel, per connection, the frame being added included. Defaults to 1048576. */
+  /**
+   * Sent and not yet taken by the peer's kernel, per connection, the frame being added included; it acts from 16 KiB, the
+   * high-water mark of a socket. Defaults to 1048576.
+   */
   readonly outboxBytes?: number | undefined
   /** What happens when an outbox is full. Defaults to `disconnect`. */
   readonly overflow?: OverflowPolicy | undefined
@@ -111,12 +114,11 @@ const limit: Parse<number> = (actual) => actual === "off" || actual === 0 ? Infi
 const longest = 2 ** 31 - 1
 
 const millis: Parse<number> = (actual) => {
-  const duration = Duration.isDuration(actual) || typeof actual === "number" || typeof actual === "string"
-    ? Duration.decodeUnknown(actual)
-    : undefined
-  if (duration === undefined || duration._tag === "None") return undefined
+  const negative = typeof actual === "string" ? actual.trim().startsWith("-") : typeof actual === "number" && actual < 0
+  const duration = Duration.decodeUnknown(actual)
+  if (negative || duration._tag === "None") return undefined
   const ms = Duration.toMillis(duration.value)
-  return ms <= longest && (typeof actual !== "number" || actual >= 0) ? ms : undefined
+  return ms <= longest ? ms : undefined
 }
 
 const period: Parse<number> = (actual) => actual === "off" ? 0 : millis(actual)
@@ -186,7 +188,7 @@ export const make = (options: HubOptions = {}): Either.Either<HubConfig, Invalid
         connectionsPerAddress: read("connectionsPerAddress", options),
         handshakeTimeout: read("handshakeTimeout", options),
         messagesPerSecond,
-        messageBurst: read("messageBurst", { messageBurst, ...options }),
+        messageBurst: read("messageBurst", { messageBurst: options.messageBurst ?? messageBurst }),
         rateLimit: read("rateLimit", options),
         heartbeatInterval: read("heartbeatInterval", options),
         heartbeatTimeout: read("heartbeatTimeout", options),
@@ -227,7 +229,7 @@ export const config: Config.Config<HubOptions> = Config.nested(
             const value = /^\d+$/.test(text.trim()) ? Number(text) : text.trim()
             return rows[key].parse(value) === undefined
               ? Either.left(
-                ConfigError.InvalidData([variable(key)], `Expected ${rows[key].expected}, got ${JSON.stringify(text)}`)
+                ConfigError.InvalidData([], `Expected ${rows[key].expected}, got ${JSON.stringify(text)}`)
               )
               : Either.right([key, value] as const)
           }),

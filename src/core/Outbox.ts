@@ -105,7 +105,7 @@ export class Outbox {
       }
       this.batch = this.turn.start
     }
-    if (this.batch.size + frame.size > this.config.outboxBytes) return this.offerLarge(frame)
+    if (this.batch.size + this.gatheredBytes + frame.size > this.config.outboxBytes) return this.offerLarge(frame)
     this.batch = this.batch.append(frame)
     if (this.batch.size >= flushBytes) this.flush()
     return true
@@ -116,10 +116,8 @@ export class Outbox {
     const held = this.held
     if (held === undefined) return
     this.held = undefined
-    for (const frame of held.values()) {
-      this.gatheredBytes -= frame.size
-      this.offerNow(frame)
-    }
+    this.gatheredBytes -= [...held.values()].reduce((bytes, frame) => bytes + frame.size, 0)
+    for (const frame of held.values()) this.offerNow(frame)
   }
 
   /** Writes this turn's frames. Returns how many. */
@@ -171,7 +169,7 @@ export class Outbox {
   private offerLarge(frame: Frame.Frame): boolean {
     this.flush()
     if (this.backlog !== undefined) return this.gather(this.backlog, frame)
-    return frame.size > this.config.outboxBytes ? this.overflow() : this.offerNow(frame)
+    return this.gatheredBytes + frame.size > this.config.outboxBytes ? this.overflow() : this.offerNow(frame)
   }
 
   private gather(frames: Map<unknown, Frame.Frame>, frame: Frame.Frame): boolean {

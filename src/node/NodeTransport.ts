@@ -12,8 +12,12 @@ import type { Handshake, Transport, TransportEvents } from "../core/Transport.js
 /** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
 const protocolErrors: Record<string, number> = {
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: CloseCode.messageTooBig,
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: CloseCode.messageTooBig,
   WS_ERR_INVALID_UTF8: CloseCode.invalidPayload,
-  WS_ERR_TOO_MANY_BUFFERED_PARTS: CloseCode.policyViolation
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: CloseCode.policyViolation,
+  Z_DATA_ERROR: CloseCode.invalidPayload,
+  Z_BUF_ERROR: CloseCode.invalidPayload,
+  Z_NEED_DICT: CloseCode.invalidPayload
 }
 
 /**
@@ -137,7 +141,7 @@ const bytes = (data: RawData): Buffer =>
 
 /** Of a peer that broke the protocol, or of a socket that broke. */
 const reasonOf = (error: NodeJS.ErrnoException): CloseReason =>
-  error.code?.startsWith("WS_ERR_") === true
+  error.code !== undefined && (error.code in protocolErrors || error.code.startsWith("WS_ERR_"))
     ? new CloseReason({
       by: "protocol",
       code: protocolErrors[error.code] ?? CloseCode.protocolError,

@@ -45,7 +45,7 @@ export class Refused extends Data.TaggedError("Refused")<{
  * @since 1.0.0
  * @category models
  */
-export interface Options<P, E, R> extends HandlerOptions<P, E, R> {
+export interface Options<P, E, R, E1 = never, R1 = never> extends HandlerOptions<P, E, E1, R1> {
   readonly handler: Handler<P, E, R>
   /**
    * The browser origins that may connect: `"same"` (the default: the origin's host is the request's `Host`), `"any"`, or
@@ -205,18 +205,22 @@ const makeFacts = () =>
  * @category constructors
  */
 export const make: {
-  <P, E, R, RA = never>(options: Options<P, E, R> & { readonly authorize: Authorize<P, RA> }): Mount<R, RA>
-  <E, R>(options: Options<undefined, E, R> & { readonly authorize?: undefined }): Mount<R, never>
-} = <P, E, R, RA>(
-  options: Options<P | undefined, E, R> & { readonly authorize?: Authorize<P, RA> | undefined }
-): Mount<R, RA> => mount(options)
+  <P, E, R, E1 = never, R1 = never, RA = never>(
+    options: Options<P, E, R, E1, R1> & { readonly authorize: Authorize<P, RA> }
+  ): Mount<R | R1, RA>
+  <E, R, E1 = never, R1 = never>(
+    options: Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
+  ): Mount<R | R1, never>
+} = <P, E, R, E1, R1, RA>(
+  options: Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
+): Mount<R | R1, RA> => mount(options)
 
-const mount = <P, E, R, RA>(
-  options: Options<P | undefined, E, R> & { readonly authorize?: Authorize<P, RA> | undefined }
-): Mount<R, RA> =>
+const mount = <P, E, R, E1, R1, RA>(
+  options: Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
+): Mount<R | R1, RA> =>
   Effect.gen(function*() {
     const hub = yield* Hub
-    const runtime = yield* Effect.runtime<Exclude<R, Scope.Scope>>()
+    const runtime = yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>()
     const proxies = yield* parseProxies(options.trustedProxies)
     const origins = typeof options.origins === "object"
       ? new Set(options.origins.map((origin) => origin.toLowerCase()))
@@ -326,18 +330,18 @@ const offered = (request: IncomingMessage): ReadonlyArray<string> =>
  * @category layers
  */
 export const layer: {
-  <P, E, R, RA = never>(
+  <P, E, R, E1 = never, R1 = never, RA = never>(
     path: HttpLayerRouter.PathInput,
-    options: Options<P, E, R> & { readonly authorize: Authorize<P, RA> }
-  ): Route<R, RA>
-  <E, R>(
+    options: Options<P, E, R, E1, R1> & { readonly authorize: Authorize<P, RA> }
+  ): Route<R | R1, RA>
+  <E, R, E1 = never, R1 = never>(
     path: HttpLayerRouter.PathInput,
-    options: Options<undefined, E, R> & { readonly authorize?: undefined }
-  ): Route<R, never>
-} = <P, E, R, RA>(
+    options: Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
+  ): Route<R | R1, never>
+} = <P, E, R, E1, R1, RA>(
   path: HttpLayerRouter.PathInput,
-  options: Options<P | undefined, E, R> & { readonly authorize?: Authorize<P, RA> | undefined }
-): Route<R, RA> =>
+  options: Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
+): Route<R | R1, RA> =>
   HttpLayerRouter.use((router) => Effect.flatMap(mount(options), (app) => router.add("GET", path, app)))
 
 type Route<R, RA> = Layer.Layer<
