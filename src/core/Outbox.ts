@@ -18,6 +18,8 @@ export class Turn {
   /** Where every outbox starts in this turn. */
   start = Frame.Batch.empty()
   private dirty: Array<Outbox> = []
+  private seen: Frame.Batch | undefined = undefined
+  private waited = 0
   private readonly schedule: (task: () => void) => void
 
   constructor(schedule: (task: () => void) => void) {
@@ -30,6 +32,13 @@ export class Turn {
 
   private readonly flush = (): void => {
     const dirty = this.dirty
+    const pending = dirty[0]?.pending
+    if (dirty.length >= crowd && pending !== this.seen && this.waited++ < patience) {
+      this.seen = pending
+      return this.schedule(this.flush)
+    }
+    this.seen = undefined
+    this.waited = 0
     this.dirty = []
     this.start = Frame.Batch.empty()
     let frames = 0
@@ -37,6 +46,13 @@ export class Turn {
     HubMetrics.flushBatch.unsafeUpdate(frames / dirty.length, [])
   }
 }
+
+/**
+ * Writing to this many sockets takes far longer than another look at what else has arrived; so a flush of that size
+ * waits, as long as there is more, for a few turns. An idle hub pays one empty turn.
+ */
+const crowd = 64
+const patience = 3
 
 /** A batch this large is written at once, without waiting for the end of the turn. */
 const flushBytes = 64 * 1024
@@ -80,6 +96,11 @@ export class Outbox {
     this.transport = transport
     this.config = config
     this.events = events
+  }
+
+  /** This turn's frames, to see whether more have come. */
+  get pending(): Frame.Batch | undefined {
+    return this.batch
   }
 
   /** Whether the socket is behind. */

@@ -6,7 +6,7 @@
 import type { Duplex } from "node:stream"
 import type { RawData, WebSocket } from "ws"
 import { CloseCode, CloseReason, isSendable, reasons, truncate } from "../core/CloseReason.js"
-import type { Batch } from "../core/Frame.js"
+import type { Batch, Message } from "../core/Frame.js"
 import type { Handshake, Transport, TransportEvents } from "../core/Transport.js"
 
 /** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
@@ -41,11 +41,11 @@ const unheard: TransportEvents = {
 
 class NodeTransport<out P> implements Transport<P> {
   readonly handshake: Handshake<P>
-  /** Until `open`: keeps what ended the socket meanwhile. */
   private events: TransportEvents = unheard
+  /** What came before `open`: at most what was read with the handshake. */
+  private early: Array<Message> | undefined = []
   private end: CloseReason | undefined = undefined
   private gone = false
-  private opened = false
   private readonly ws: WebSocket
   private readonly socket: Duplex
   private readonly compressed: boolean
@@ -55,26 +55,33 @@ class NodeTransport<out P> implements Transport<P> {
     this.socket = socket
     this.handshake = handshake
     this.compressed = ws.extensions !== ""
-    ws.pause()
-    ws.on("message", (data, isBinary) => this.events.onMessage(isBinary ? bytes(data) : bytes(data).toString()))
+    ws.on("message", (data, isBinary) => {
+      const message = isBinary ? bytes(data) : bytes(data).toString()
+      if (this.early === undefined) this.events.onMessage(message)
+      else this.early.push(message)
+    })
     ws.on("pong", () => this.events.onPong())
     ws.on("error", (error: NodeJS.ErrnoException) => this.ended(reasonOf(error)))
     ws.on("close", (code, reason) => this.closed(code, reason))
     socket.on("drain", () => this.events.onDrain())
+    // Whoever opens it at once, as an upgrade does, does not pay for a pause.
+    process.nextTick(() => this.early !== undefined && ws.pause())
   }
 
   open(events: TransportEvents): void {
-    this.opened = true
+    const early = this.early ?? []
+    this.early = undefined
     this.events = events
+    for (const message of early) events.onMessage(message)
     if (this.end !== undefined) events.onEnd(this.end)
     if (this.gone) events.onGone()
-    else this.ws.resume()
+    else if (this.ws.isPaused) this.ws.resume()
   }
 
   private ended(reason: CloseReason): void {
     if (this.end !== undefined) return
     this.end = reason
-    if (this.opened) this.events.onEnd(reason)
+    this.events.onEnd(reason)
   }
 
   private closed(code: number, reason: Buffer): void {
@@ -82,7 +89,7 @@ class NodeTransport<out P> implements Transport<P> {
       code === CloseCode.abnormal ? reasons.transport : new CloseReason({ by: "peer", code, reason: reason.toString() })
     )
     this.gone = true
-    if (this.opened) this.events.onGone()
+    this.events.onGone()
   }
 
   write(batch: Batch): boolean {

@@ -245,19 +245,17 @@ const mount = <P, E, R, E1, R1, RA>(
     })
 
     const full = Effect.fail(new TooManyConnections({ scope: "hub", limit: hub.config.connections }))
-    const open = Effect.suspend(() => unmounted ? new HubUnavailable({ state: "Draining" }) : Effect.void)
+    const closing = Effect.fail(new HubUnavailable({ state: "Draining" }))
     const admit = (address: Option.Option<string>) =>
-      Effect.flatMap(hub.size, (size) => size + handshakes > hub.config.connections ? full : hub.admit(address)).pipe(
-        Effect.zipRight(open)
-      )
+      unmounted
+        ? closing
+        : Effect.flatMap(hub.size, (size) => size + handshakes > hub.config.connections ? full : hub.admit(address))
 
     const slow = () => new Refused({ status: 503, message: "The handshake took too long. Try again later." })
-    const authorize = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<P | undefined, Refused, RA> => {
-      if (options.authorize === undefined) return Effect.succeed(undefined)
-      const principal = Effect.interruptible(options.authorize(request))
-      const duration = hub.config.handshakeTimeout
-      return duration === 0 ? principal : Effect.timeoutFail(principal, { duration, onTimeout: slow })
-    }
+    const timely = <A, E, R>(effect: Effect.Effect<A, E | Refused, R>): Effect.Effect<A, E | Refused, R> =>
+      hub.config.handshakeTimeout === 0
+        ? effect
+        : Effect.timeoutFail(effect, { duration: hub.config.handshakeTimeout, onTimeout: slow })
 
     /** From 101 to registered in one step: no other fiber, and no interruption, comes between. */
     const upgrade = (
@@ -280,15 +278,23 @@ const mount = <P, E, R, E1, R1, RA>(
         return HttpServerResponse.empty({ status: 101 })
       })
 
-    const handshake = (request: HttpServerRequest.HttpServerRequest, source: IncomingMessage) => {
-      const address = addressOf(source, proxies)
-      return Effect.gen(function*() {
-        yield* admit(address)
-        const principal = yield* authorize(request)
-        yield* admit(address)
-        return yield* upgrade(request, source, address, principal)
-      })
-    }
+    const authorized = (
+      authorize: Authorize<P, RA>,
+      request: HttpServerRequest.HttpServerRequest,
+      source: IncomingMessage,
+      address: Option.Option<string>
+    ) =>
+      Effect.suspend(() => {
+        handshakes++
+        return admit(address)
+      }).pipe(
+        Effect.zipRight(timely(Effect.interruptible(Effect.suspend(() => authorize(request))))),
+        Effect.tap(admit(address)),
+        Effect.flatMap((principal) => upgrade(request, source, address, principal)),
+        Effect.ensuring(Effect.sync(() => {
+          handshakes--
+        }))
+      )
 
     return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
       const source = NodeHttpServerRequest.toIncomingMessage(request)
@@ -308,15 +314,11 @@ const mount = <P, E, R, E1, R1, RA>(
           )
         )
       }
-      return Effect.suspend(() => {
-        handshakes++
-        return handshake(request, source)
-      }).pipe(
-        Effect.catchAll((error) => Effect.sync(() => toResponse(error))),
-        Effect.ensuring(Effect.sync(() => {
-          handshakes--
-        }))
-      )
+      const address = addressOf(source, proxies)
+      const handshake = options.authorize === undefined
+        ? Effect.zipRight(admit(address), upgrade(request, source, address, undefined))
+        : authorized(options.authorize, request, source, address)
+      return Effect.catchAll(handshake, (error) => Effect.sync(() => toResponse(error)))
     })
   })
 
