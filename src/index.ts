@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 export * as CloseReason from "./core/CloseReason.js"
+export * as Coalesce from "./core/Coalesce.js"
 export type { Connection } from "./core/Connection.js"
 export * as Frame from "./core/Frame.js"
 export type { Handler, HandlerOptions } from "./core/Handler.js"

@@ -15,8 +15,9 @@ import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { CloseReason, reasons } from "./CloseReason.js"
-import type { Connection, Host, LiveConnection } from "./Connection.js"
+import type { Connection } from "./Connection.js"
 import { ConnectionClosed, Disconnect } from "./HubError.js"
+import type { Host, LiveConnection } from "./LiveConnection.js"
 
 /**
  * The effect that runs for a connection: reads its messages, sends, joins. When it ends, so does the connection.

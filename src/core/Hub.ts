@@ -5,60 +5,48 @@
  */
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CloseCode, type CloseReason, type CloseWith, reasons } from "./CloseReason.js"
-import { type Connection, type Host, LiveConnection } from "./Connection.js"
+import type { Connection } from "./Connection.js"
 import * as Frame from "./Frame.js"
 import * as Handler from "./Handler.js"
 import * as HubConfig from "./HubConfig.js"
-import { HubUnavailable, type InvalidOption, TooManyConnections } from "./HubError.js"
+import { HubUnavailable, type InvalidOption, type TooManyConnections } from "./HubError.js"
+import { HubEvent, HubEvents, type HubState } from "./HubEvent.js"
 import * as HubMetrics from "./HubMetrics.js"
+import { type Host, LiveConnection } from "./LiveConnection.js"
 import { Turn } from "./Outbox.js"
+import { Registry, withinDeadline } from "./Registry.js"
 import { Signal } from "./Signal.js"
 import { Topics } from "./Topics.js"
 import type { Transport } from "./Transport.js"
 import { WakeScheduler } from "./Wake.js"
 
-/**
- * Where a hub stands. It takes connections while it is `Open`, and it never goes back.
- *
- * @since 1.0.0
- * @category models
- */
-export type HubState = "Starting" | "Open" | "Draining" | "Closed"
-
-/**
- * What happens in a hub. `Overflow` is told once each time a connection falls behind; `Draining` tells how many
- * connections are left, after each batch.
- *
- * @since 1.0.0
- * @category models
- */
-export type HubEvent = Data.TaggedEnum<{
-  Opened: { readonly connection: Connection }
-  Closed: { readonly connection: Connection; readonly reason: CloseReason }
-  Overflow: { readonly connection: Connection }
-  StateChanged: { readonly state: HubState }
-  Draining: { readonly remaining: number }
-}>
-
-/**
- * Constructors and matchers of {@link HubEvent}.
- *
- * @since 1.0.0
- * @category constructors
- */
-export const HubEvent = Data.taggedEnum<HubEvent>()
+export {
+  /**
+   * Constructors and matchers of what happens in a hub.
+   *
+   * @since 1.0.0
+   * @category constructors
+   */
+  HubEvent,
+  /**
+   * Where a hub stands.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  type HubState
+} from "./HubEvent.js"
 
 /**
  * Decides when the frames of one turn of the event loop are written. The default is `setImmediate`: after the sockets
@@ -157,9 +145,6 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
   readonly events: Stream.Stream<HubEvent>
 }>() {}
 
-/** Milliseconds between two batches of a drain. */
-const drainTick = 100
-
 /**
  * Builds a hub in the current scope. It takes connections at once, or from when `ready` completes if that is given;
  * until then it is `Starting`. The error names the option that is wrong.
@@ -176,36 +161,13 @@ export const make = (
     const clock = yield* Effect.clock
     const schedule = yield* TurnScheduler
     const wake = new WakeScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
-    const pubsub = yield* PubSub.sliding<HubEvent>(4096)
     // Acquired first, so released last: the fibers that end connections outlive the connections.
     const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
-
-    const connections = new Map<number, LiveConnection>()
-    const addresses = new Map<string, number>()
+    const events = new HubEvents(yield* PubSub.sliding<HubEvent>(4096), fork)
+    const registry = new Registry(config)
     const topics = new Topics<LiveConnection>()
     const hooks = new Set<Effect.Effect<unknown>>()
-    const changed = new Signal()
-    let state: HubState = "Starting"
-    let drained = false
     let nextId = 1
-
-    const emit = (event: HubEvent): void => {
-      if (!pubsub.unsafeOffer(event)) fork(PubSub.publish(pubsub, event))
-    }
-
-    const enter = (next: HubState): void => {
-      state = next
-      emit(HubEvent.StateChanged({ state }))
-    }
-
-    const count = (connection: LiveConnection, by: 1 | -1): void => {
-      HubMetrics.connections.unsafeModify(by, [])
-      if (config.connectionsPerAddress === Infinity || connection.handshake.remoteAddress._tag === "None") return
-      const address = connection.handshake.remoteAddress.value
-      const total = (addresses.get(address) ?? 0) + by
-      if (total === 0) addresses.delete(address)
-      else addresses.set(address, total)
-    }
 
     const host: Host = {
       config,
@@ -216,23 +178,16 @@ export const make = (
       join: (connection, topic) => topics.join(connection, topic),
       leave: (connection, topic) => topics.leave(connection, topic),
       onEnded: (connection) => topics.leaveAll(connection),
-      onOverflow: (connection) => emit(HubEvent.Overflow({ connection })),
+      onOverflow: (connection) => events.emit(HubEvent.Overflow({ connection })),
       onClosed: (connection, reason) => {
-        connections.delete(connection.id)
-        count(connection, -1)
+        registry.remove(connection)
         HubMetrics.closes(reason.by).unsafeUpdate(1, [])
-        emit(HubEvent.Closed({ connection, reason }))
-        changed.notify()
+        events.emit(HubEvent.Closed({ connection, reason }))
       }
     }
 
-    const refusal = (remoteAddress: Option.Option<string>): HubUnavailable | TooManyConnections | undefined => {
-      if (state !== "Open") return new HubUnavailable({ state })
-      if (connections.size >= config.connections) return new TooManyConnections({ scope: "hub", limit: config.connections })
-      return remoteAddress._tag === "Some" && (addresses.get(remoteAddress.value) ?? 0) >= config.connectionsPerAddress
-        ? new TooManyConnections({ scope: "address", limit: config.connectionsPerAddress })
-        : undefined
-    }
+    const refusal = (remoteAddress: Option.Option<string>): HubUnavailable | TooManyConnections | undefined =>
+      events.state === "Open" ? registry.full(remoteAddress) : new HubUnavailable({ state: events.state })
 
     /** Tells a peer that is not let in, and lets go of its socket: at once if nobody is left to wait for the answer. */
     const refuse = (transport: Transport, error: HubUnavailable | TooManyConnections): Effect.Effect<void> =>
@@ -273,10 +228,9 @@ export const make = (
             const scheduler = outer === wake.inner ? wake : outer
             const start = Handler.start(host, scheduler, refs, context, run, options)
             const connection = new LiveConnection<P>(host, nextId++, transport, scope, start)
-            connections.set(connection.id, connection)
-            count(connection, 1)
+            registry.add(connection)
             HubMetrics.opens.unsafeUpdate(1, [])
-            emit(HubEvent.Opened({ connection }))
+            events.emit(HubEvent.Opened({ connection }))
             transport.open(connection)
             return Effect.succeed(connection)
           }
@@ -300,7 +254,9 @@ export const make = (
       const except = options?.except
       let reached = 0
       for (const connection of to) {
-        if (connection !== except && connection.deliver(frame)) reached++
+        if (connection !== except && connection.deliver(frame)) {
+          reached++
+        }
       }
       HubMetrics.messagesOut.unsafeUpdate(reached, [])
       HubMetrics.bytesOut.unsafeUpdate(reached * frame.size, [])
@@ -309,73 +265,54 @@ export const make = (
     }
 
     const drainWhere = (filter: (connection: Connection) => boolean): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const chosen = Array.from(connections.values()).filter(filter)
-        let first = 0
-        const allGone = () => {
-          for (let next = chosen[first]; next !== undefined && !connections.has(next.id); next = chosen[++first]) continue
-          return first === chosen.length
-        }
-        const ticks = Math.max(1, Math.floor(config.drainDeadline / 2 / drainTick))
-        const size = Math.max(Math.ceil(config.drainPace * drainTick / 1000), Math.ceil(chosen.length / ticks))
-        const end = Effect.gen(function*() {
-          // Not in the order of arrival, so that those who came together do not return together.
-          const order = Array.from(chosen.length > size ? yield* Random.shuffle(chosen) : chosen)
-          for (let from = 0; from < order.length; from += size) {
-            if (from > 0) yield* Effect.sleep(drainTick)
-            for (const connection of order.slice(from, from + size)) connection.end(reasons.drain)
-            emit(HubEvent.Draining({ remaining: connections.size }))
-          }
-          yield* changed.until(allGone)
-        })
-        const cutOff = Effect.suspend(() => {
-          for (const connection of chosen) if (connections.has(connection.id)) connection.terminate()
-          return changed.until(allGone)
-        })
-        return Effect.zipRight(withinDeadline(end), cutOff)
-      })
+      registry.drain(filter, () =>
+        events.emit(HubEvent.Draining({ remaining: registry.connections.size })))
 
-    const withinDeadline = (effect: Effect.Effect<unknown>): Effect.Effect<void> =>
-      effect.pipe(Effect.interruptible, Effect.timeout(config.drainDeadline), Effect.ignoreLogged)
-
+    // Runs once, in the hub's own care: whoever asks for it, and is interrupted, does not stop it.
+    const drained = yield* Deferred.make<void>()
+    const runHooks = Effect.forEach(hooks, Effect.exit, { concurrency: "unbounded", discard: true })
     const drain = Effect.suspend(() => {
-      if (state !== "Draining" && state !== "Closed") {
-        enter("Draining")
+      if (events.state === "Starting" || events.state === "Open") {
+        events.enter("Draining")
         fork(
-          withinDeadline(Effect.forEach(hooks, Effect.exit, { concurrency: "unbounded", discard: true })).pipe(
-            Effect.zipRight(drainWhere(() => true)),
-            Effect.ensuring(Effect.sync(() => {
-              drained = true
-              changed.notify()
-            })),
+          withinDeadline(runHooks, config.drainDeadline).pipe(
+            Effect.zipRight(drainWhere(() =>
+              true
+            )),
+            Effect.intoDeferred(drained),
             Effect.uninterruptible
           )
         )
       }
-      return changed.until(() => drained)
+      return Deferred.await(drained)
     })
 
     const heartbeats = Effect.forever(Effect.zipRight(
       Effect.sleep(Math.max(1, Math.min(config.heartbeatInterval, config.heartbeatTimeout) / 4)),
       Effect.sync(() => {
         const now = host.now()
-        for (const connection of connections.values()) connection.heartbeat(now)
+        for (const connection of registry.connections.values()) {
+          connection.heartbeat(now)
+        }
       })
     ))
 
-    if (ready === undefined) enter("Open")
-    else {
+    if (ready === undefined) {
+      events.enter("Open")
+    } else {
       yield* Effect.forkScoped(Effect.interruptible(Effect.zipRight(
         ready,
-        Effect.sync(() => state === "Starting" && enter("Open"))
+        Effect.sync(() =>
+          events.state === "Starting" && events.enter("Open")
+        )
       )))
     }
     if (config.heartbeatInterval > 0) yield* Effect.forkScoped(Effect.interruptible(heartbeats))
-    yield* Effect.addFinalizer(() => Effect.zipRight(drain, Effect.sync(() => enter("Closed"))))
+    yield* Effect.addFinalizer(() => Effect.zipRight(drain, Effect.sync(() => events.enter("Closed"))))
 
     const using = <A>(id: number, use: (connection: LiveConnection) => A, otherwise: A): Effect.Effect<A> =>
       Effect.sync(() => {
-        const connection = connections.get(id)
+        const connection = registry.connections.get(id)
         return connection !== undefined && connection.isOpen ? use(connection) : otherwise
       })
 
@@ -383,36 +320,36 @@ export const make = (
       config,
       accept,
       serve,
-      admit: (remoteAddress) => 
+      admit: (remoteAddress) =>
         Effect.suspend(() => {
           const refused = refusal(remoteAddress)
           return refused === undefined ? Effect.void : Effect.fail(refused)
         }),
       send: (id, message) => using(id, (connection) => fanOut([connection], message, undefined) === 1, false),
       publish: (topic, message, options) => Effect.sync(() => fanOut(topics.of(topic), message, options)),
-      broadcast: (message, options) => Effect.sync(() => fanOut(connections.values(), message, options)),
+      broadcast: (message, options) => Effect.sync(() => fanOut(registry.connections.values(), message, options)),
       join: (id, topic) => using(id, (connection) => (topics.join(connection, topic), true), false),
       leave: (id, topic) => using(id, (connection) => (topics.leave(connection, topic), true), false),
-      connections: Effect.sync(() => Array.from(connections.values())),
-      size: Effect.sync(() => connections.size),
+      connections: Effect.sync(() => Array.from(registry.connections.values())),
+      size: Effect.sync(() => registry.connections.size),
       topics: Effect.sync(() => topics.names()),
       members: (topic) => Effect.sync(() => Array.from(topics.of(topic))),
-      close: (id, reason) => Effect.flatten(using(id, (connection) => Effect.as(connection.close(reason), true), Effect.succeed(false))),
+      close: (id, reason) =>
+        Effect.flatten(using(id, (connection) => Effect.as(connection.close(reason), true), Effect.succeed(false))),
       closeAll: (reason) =>
-        Effect.suspend(() =>
-          Effect.reduce(Array.from(connections.values()).filter((connection) => connection.isOpen), 0, (closed, connection) =>
-            Effect.as(connection.close(reason), closed + 1))
-        ),
+        Effect.suspend(() => {
+          const open = Array.from(registry.connections.values()).filter((connection) => connection.isOpen)
+          return Effect.as(
+            Effect.forEach(open, (connection) => connection.close(reason), { discard: true }),
+            open.length
+          )
+        }),
       drain,
       drainWhere,
       beforeDrain: (effect) =>
         Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
-      state: Effect.sync(() => state),
-      events: Stream.unwrapScoped(Effect.map(PubSub.subscribe(pubsub), (events) =>
-        state === "Closed" ? Stream.empty : Stream.takeUntil(
-          Stream.fromQueue(events),
-          (event) => event._tag === "StateChanged" && event.state === "Closed"
-        )))
+      state: Effect.sync(() => events.state),
+      events: Stream.suspend(() => events.stream)
     })
   })
 

@@ -237,7 +237,8 @@ export const config: Config.Config<HubOptions> = Config.nested(
         )
       )
     ),
-    (entries) => Object.fromEntries(entries.flatMap((entry) => entry._tag === "Some" ? [entry.value] : [])) as HubOptions
+    (entries) =>
+      Object.fromEntries(entries.flatMap((entry) => entry._tag === "Some" ? [entry.value] : [])) as HubOptions
   ),
   "HUB"
 )
