@@ -3,6 +3,12 @@
  *
  * @since 1.0.0
  */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import type { ServeError } from "@effect/platform/HttpServerError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Duplex } from "node:stream"
 
@@ -14,15 +20,18 @@ function destroy(this: Duplex): void {
   this.destroy()
 }
 
+const guarded = new WeakSet<Duplex>()
+
 /**
  * Keeps a reset from ending the process, and a refused peer from holding its socket. Safe to call twice.
  *
  * @internal
  */
 export const protect = (socket: Duplex): void => {
-  if (socket.listeners("error").includes(ignore)) return
+  if (guarded.has(socket)) return
+  guarded.add(socket)
   socket.on("error", ignore)
-  socket.once("finish", destroy)
+  socket.on("finish", destroy)
 }
 
 /**
@@ -31,10 +40,12 @@ export const protect = (socket: Duplex): void => {
  * @internal
  */
 export const release = (socket: Duplex): void => {
+  guarded.delete(socket)
   socket.off("error", ignore)
   socket.off("finish", destroy)
 }
 
+const none = Buffer.alloc(0)
 const heads = new WeakMap<Http.IncomingMessage, Buffer>()
 
 /**
@@ -42,9 +53,47 @@ const heads = new WeakMap<Http.IncomingMessage, Buffer>()
  *
  * @internal
  */
-export const headOf = (request: Http.IncomingMessage): Buffer => heads.get(request) ?? Buffer.alloc(0)
+export const headOf = (request: Http.IncomingMessage): Buffer => heads.get(request) ?? none
 
-const unavailable = "The application is not ready. Try again later."
+/**
+ * Writes an HTTP response of one sentence to a socket that Node has let go of, and ends it.
+ *
+ * @internal
+ */
+export const answer = (
+  socket: Duplex,
+  response: {
+    readonly status: number
+    readonly message: string
+    readonly headers: Readonly<Record<string, string>>
+  }
+): void => {
+  const body = Buffer.from(response.message)
+  const headers = { ...response.headers, "content-type": "text/plain", "content-length": String(body.length) }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const status = `HTTP/1.1 ${response.status} ${Http.STATUS_CODES[response.status] ?? "Refused"}\r\n`
+  socket.end(Buffer.concat([Buffer.from(`${status}${lines.join("")}\r\n`), body]))
+}
+
+const unavailable = {
+  status: 503,
+  message: "The application is not ready. Try again later.",
+  headers: { "connection": "close", "retry-after": "1" }
+}
+
+/** What a mount does with an upgrade. */
+type Upgrade = (request: Http.IncomingMessage, socket: Duplex) => void
+
+/**
+ * A guarded server as a place to mount upgrades, in front of its HTTP application.
+ *
+ * @since 1.0.0
+ * @category tags
+ */
+export class Guard extends Context.Tag("effect-ws-hub/NodeGuard")<Guard, {
+  /** Gives upgrades at this path to the function, until the scope closes. The latest mount of a path has it. */
+  readonly mount: (path: string, upgrade: Upgrade) => Effect.Effect<void, never, Scope.Scope>
+}>() {}
 
 /**
  * Options of the guarded server, in milliseconds.
@@ -68,25 +117,35 @@ export interface Options {
  * @since 1.0.0
  * @category constructors
  */
-export const createServer = (options: Options = {}): Http.Server => {
+export const createServer = (options: Options = {}): Http.Server => make(options).server
+
+const make = (options: Options): { readonly server: Http.Server; readonly guard: Guard["Type"] } => {
   const { closeGrace = 2000, headersTimeout = 10_000 } = options
+  const mounts = new Map<string, Upgrade>()
   const server = Http.createServer({
     headersTimeout,
-    connectionsCheckingInterval: Math.max(100, Math.min(headersTimeout / 4, 2000))
+    // Node wants this to be the longer of the two; 0 stands for no limit in both.
+    requestTimeout: headersTimeout === 0 ? 0 : Math.max(headersTimeout, 300_000),
+    connectionsCheckingInterval: headersTimeout === 0 ? 2000 : Math.max(100, Math.min(headersTimeout / 4, 2000))
   })
-  server.on("upgrade", (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
+  const emit = server.emit.bind(server)
+  server.emit = (event: string, ...args: Array<unknown>): boolean => {
+    if (event !== "upgrade") return emit(event, ...args)
+    const [request, socket, head] = args as [Http.IncomingMessage, Duplex, Buffer]
     protect(socket)
     if (head.length > 0) heads.set(request, head)
-    if (server.listenerCount("upgrade") > 1) return
-    socket.end(
-      "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: text/plain\r\n" +
-        `Content-Length: ${unavailable.length}\r\n\r\n${unavailable}`
-    )
-  })
+    const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")
+    if (upgrade !== undefined) upgrade(request, socket)
+    else if (server.listenerCount("upgrade") > 1) emit(event, ...args)
+    else answer(socket, unavailable)
+    return true
+  }
+  // With a listener Node gives every upgrade to the server, and none to the requests.
+  server.on("upgrade", ignore)
   server.on("request", (_request, response) => {
     if (server.listenerCount("request") > 1) return
-    response.writeHead(503, { "connection": "close", "retry-after": "1", "content-type": "text/plain" })
-    response.end(unavailable)
+    response.writeHead(unavailable.status, { ...unavailable.headers, "content-type": "text/plain" })
+    response.end(unavailable.message)
   })
   const close = server.close.bind(server)
   server.close = (callback) => {
@@ -96,5 +155,30 @@ export const createServer = (options: Options = {}): Http.Server => {
       callback?.(error)
     })
   }
-  return server
+  const guard = Guard.of({
+    mount: (path, upgrade) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          mounts.set(path, upgrade)
+        }),
+        () => Effect.sync(() => mounts.get(path) === upgrade && mounts.delete(path))
+      )
+  })
+  return { server, guard }
 }
+
+/**
+ * A guarded HTTP server that listens, for an application and for `NodeUpgrade.layerGuard`. `host` defaults to all
+ * addresses; `port` 0 picks a free one. Provide it outermost: built first, released last.
+ *
+ * @since 1.0.0
+ * @category layers
+ */
+export const layer = (
+  options: Options & { readonly port: number; readonly host?: string | undefined }
+): Layer.Layer<Guard | Layer.Layer.Success<ReturnType<typeof NodeHttpServer.layer>>, ServeError> =>
+  Layer.unwrapEffect(Effect.sync(() => {
+    const { guard, server } = make(options)
+    const listen = options.host === undefined ? { port: options.port } : { port: options.port, host: options.host }
+    return Layer.merge(Layer.succeed(Guard, guard), NodeHttpServer.layer(() => server, listen))
+  }))

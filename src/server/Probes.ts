@@ -1,0 +1,68 @@
+/**
+ * What an orchestrator and a monitor ask: does it live, does it take connections, and its metrics.
+ */
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import { collectDefaultMetrics, Registry } from "prom-client"
+import { Hub } from "../core/Hub.js"
+import * as HubMetrics from "../core/HubMetrics.js"
+import * as Prometheus from "./Prometheus.js"
+
+const fresh = { "cache-control": "no-store" }
+
+const health = HttpLayerRouter.add("GET", "/health", HttpServerResponse.text("alive\n", { headers: fresh }))
+
+const ready = HttpLayerRouter.use((router) =>
+  Effect.flatMap(Hub, (hub) =>
+    router.add(
+      "GET",
+      "/ready",
+      Effect.map(hub.state, (state) =>
+        state === "Open"
+          ? HttpServerResponse.text("ready\n", { headers: fresh })
+          : HttpServerResponse.text(`not ready: the hub is ${state.toLowerCase()}\n`, {
+            status: 503,
+            headers: { ...fresh, "retry-after": "1" }
+          }))
+    ))
+)
+
+/** A metric exists from its first use: with this, a scraper sees zeros from the start. */
+const touch = Effect.all([
+  Metric.value(HubMetrics.connections),
+  Metric.value(HubMetrics.opens),
+  Metric.value(HubMetrics.messagesIn),
+  Metric.value(HubMetrics.bytesIn),
+  Metric.value(HubMetrics.messagesOut),
+  Metric.value(HubMetrics.bytesOut),
+  Metric.value(HubMetrics.rateLimited),
+  Metric.value(HubMetrics.fanOut),
+  Metric.value(HubMetrics.flushBatch),
+  ...(["dropped", "conflated", "disconnected"] as const).map((outcome) => Metric.value(HubMetrics.overflow(outcome))),
+  ...(["in", "out"] as const).map((direction) => Metric.value(HubMetrics.undelivered(direction)))
+])
+
+const metrics = HttpLayerRouter.use((router) =>
+  Effect.gen(function*() {
+    yield* touch
+    const processMetrics = new Registry()
+    collectDefaultMetrics({ register: processMetrics })
+    yield* router.add(
+      "GET",
+      "/metrics",
+      Effect.gen(function*() {
+        const registry = Registry.merge([Prometheus.registry(yield* Metric.snapshot), processMetrics])
+        const text = yield* Effect.promise(() => registry.metrics())
+        return HttpServerResponse.text(text, { contentType: registry.contentType, headers: fresh })
+      })
+    )
+  })
+)
+
+/**
+ * `/health`, `/ready` and `/metrics`.
+ */
+export const routes = Layer.mergeAll(health, ready, metrics)

@@ -1,0 +1,175 @@
+/** The command as a child process, and peers that talk to it over real sockets. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { type ClientOptions, WebSocket } from "ws"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const entry = ["--import", "tsx", "--conditions=@effect-ws-hub/source", "src/server/main.ts"]
+
+export type Environment = Readonly<Record<string, string>>
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Program {
+  /** What it has printed so far. */
+  readonly output: () => { readonly stdout: string; readonly stderr: string }
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+  readonly exit: Effect.Effect<Exit>
+}
+
+export interface Server extends Program {
+  readonly port: number
+  /** Without a path. */
+  readonly url: string
+  readonly ws: (path: string) => string
+}
+
+const launch = (
+  args: ReadonlyArray<string>,
+  environment: Environment,
+  onStdout: (stdout: string) => void
+): Effect.Effect<Program, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const exit = yield* Deferred.make<Exit>()
+    const output = { stdout: "", stderr: "" }
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(process.execPath, [...entry, ...args], {
+          cwd: root,
+          env: { PATH: process.env["PATH"], ...environment },
+          stdio: ["ignore", "pipe", "pipe"]
+        })
+      ),
+      (child) => Effect.zipRight(Effect.sync(() => child.kill("SIGKILL")), Deferred.await(exit))
+    )
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output.stdout += text
+      onStdout(output.stdout)
+    })
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      output.stderr += text
+    })
+    child.on("close", (code, signal) => Deferred.unsafeDone(exit, Effect.succeed({ code, signal, ...output })))
+    return {
+      output: () => output,
+      signal: (signal) => Effect.sync(() => child.kill(signal)),
+      exit: Deferred.await(exit)
+    }
+  })
+
+/** Runs it to its end. */
+export const run = (args: ReadonlyArray<string>, environment: Environment = {}): Effect.Effect<Exit> =>
+  Effect.scoped(Effect.flatMap(launch(args, environment, () => {}), ({ exit }) => exit))
+
+/** Starts it, on any free port unless told otherwise, and waits for the line that says where it listens. */
+export const start = (
+  args: ReadonlyArray<string> = [],
+  environment: Environment = {}
+): Effect.Effect<Server, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const url = yield* Deferred.make<string>()
+    const anyPort = args.includes("--port") || "HUB_PORT" in environment ? [] : ["--port", "0"]
+    const program = yield* launch([...anyPort, ...args], environment, (stdout) => {
+      const found = /http:\/\/\S+(?=\n)/.exec(stdout)?.[0]
+      if (found !== undefined) Deferred.unsafeDone(url, Effect.succeed(found))
+    })
+    const ended = Effect.flatMap(program.exit, ({ code, stderr }) =>
+      Effect.dieMessage(`It ended with ${code}: ${stderr}`))
+    const at = yield* Effect.raceFirst(Deferred.await(url), ended)
+    return {
+      ...program,
+      url: at,
+      port: Number(new URL(at).port),
+      ws: (path) =>
+        at.replace("http", "ws") + path
+    }
+  })
+
+export interface Closed {
+  readonly code: number
+  readonly reason: string
+}
+
+export interface Peer {
+  readonly socket: WebSocket
+  readonly send: (message: string | Uint8Array) => Effect.Effect<void>
+  /** The next message, bytes as numbers. */
+  readonly take: Effect.Effect<string | ReadonlyArray<number>>
+  readonly closed: Effect.Effect<Closed>
+}
+
+export interface Refusal {
+  readonly status: number
+  readonly body: string
+}
+
+const open = (url: string, options: ClientOptions) =>
+  Effect.gen(function*() {
+    const messages = yield* Queue.unbounded<string | ReadonlyArray<number>>()
+    const closed = yield* Deferred.make<Closed>()
+    const opened = yield* Deferred.make<Refusal | undefined>()
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => new WebSocket(url, options)),
+      (socket) => Effect.sync(() => socket.terminate())
+    )
+    socket.on("message", (data: Buffer, binary: boolean) => messages.unsafeOffer(binary ? [...data] : data.toString()))
+    socket.on(
+      "close",
+      (code, reason) => Deferred.unsafeDone(closed, Effect.succeed({ code, reason: reason.toString() }))
+    )
+    socket.on("error", () => {})
+    socket.on("open", () => Deferred.unsafeDone(opened, Effect.succeed(undefined)))
+    socket.on("unexpected-response", (_request, response) => {
+      let body = ""
+      response.setEncoding("utf8").on("data", (text: string) => {
+        body += text
+      })
+      response.on("end", () => Deferred.unsafeDone(opened, Effect.succeed({ status: response.statusCode ?? 0, body })))
+    })
+    const refusal = yield* Deferred.await(opened)
+    const peer: Peer = {
+      socket,
+      send: (message) => Effect.sync(() => socket.send(message)),
+      take: Queue.take(messages),
+      closed: Deferred.await(closed)
+    }
+    return { peer, refusal }
+  })
+
+export const connect = (url: string, options: ClientOptions = {}): Effect.Effect<Peer, never, Scope.Scope> =>
+  Effect.flatMap(open(url, options), ({ peer, refusal }) =>
+    refusal === undefined
+      ? Effect.succeed(peer)
+      : Effect.dieMessage(`${url} was refused with ${refusal.status}: ${refusal.body}`))
+
+/** How a handshake is refused. */
+export const refusal = (url: string, options: ClientOptions = {}): Effect.Effect<Refusal> =>
+  Effect.scoped(
+    Effect.flatMap(open(url, options), ({ refusal }) =>
+      refusal === undefined ? Effect.dieMessage(`${url} was not refused`) : Effect.succeed(refusal))
+  )
+
+export const get = (url: string, init: RequestInit = {}) =>
+  Effect.promise(async () => {
+    const response = await fetch(url, init)
+    return { status: response.status, headers: response.headers, body: await response.text() }
+  })
+
+/** Says one thing after another, and fails unless each comes back next. */
+export const say = (peer: Peer, messages: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.forEach(
+    messages,
+    (message) =>
+      Effect.flatMap(Effect.zipRight(peer.send(message), peer.take), (heard) =>
+        heard === message ? Effect.void : Effect.dieMessage(`Said ${message}, heard ${String(heard)}`)),
+    { discard: true }
+  )
