@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,7 +18,7 @@ import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { Hub } from "../core/Hub.js"
 import { HubUnavailable, InvalidOption, TooManyConnections } from "../core/HubError.js"
 import * as HubMetrics from "../core/HubMetrics.js"
-import type { Handshake } from "../core/Transport.js"
+import type { Handshake, Transport } from "../core/Transport.js"
 import * as NodeGuard from "./NodeGuard.js"
 import * as NodeTransport from "./NodeTransport.js"
 
@@ -231,11 +232,13 @@ export type Shake<P> = <RA>(
 /**
  * Checks the options and makes the handshakes of one mount. When the scope closes, no more are let in and the mount's
  * connections are drained, so that the HTTP server can close whether it is provided inside or outside of the hub.
+ * `ofRequest`: whether the handshakes run in fibers of HTTP requests.
  *
  * @internal
  */
 export const make = <P, E, R, E1, R1>(
-  options: Options<P | undefined, E, R, E1, R1>
+  options: Options<P | undefined, E, R, E1, R1>,
+  ofRequest: boolean
 ): Effect.Effect<Shake<P>, InvalidOption, Hub | Scope.Scope | Exclude<R | R1, Scope.Scope>> =>
   Effect.gen(function*() {
     const hub = yield* Hub
@@ -265,10 +268,12 @@ export const make = <P, E, R, E1, R1>(
 
     const full = Effect.fail(new TooManyConnections({ scope: "hub", limit: hub.config.connections }))
     const closing = Effect.fail(new HubUnavailable({ state: "Draining" }))
-    const admit = (address: Option.Option<string>) =>
-      unmounted
-        ? closing
+    const admit = (address: Option.Option<string>) => {
+      if (unmounted) return closing
+      return handshakes === 0
+        ? hub.admit(address)
         : Effect.flatMap(hub.size, (size) => size + handshakes > hub.config.connections ? full : hub.admit(address))
+    }
 
     const slow = () => new Refused({ status: 503, message: "The handshake took too long. Try again later." })
     const timely = <A, E, R>(effect: Effect.Effect<A, E | Refused, R>): Effect.Effect<A, E | Refused, R> =>
@@ -276,24 +281,31 @@ export const make = <P, E, R, E1, R1>(
         ? effect
         : Effect.timeoutFail(effect, { duration: hub.config.handshakeTimeout, onTimeout: slow })
 
-    /** From 101 to registered in one step: no other fiber, and no interruption, comes between. */
+    // A connection must not hold on to its request, as it would if its fiber descended from that of an HTTP request.
+    const accept = (transport: Transport<P | undefined>): Effect.Effect<unknown> => {
+      const accepted = Effect.exit(hub.accept(transport, options.handler, options))
+      return ofRequest
+        ? Effect.sync(() => Runtime.runFork(runtime)(accepted))
+        : Effect.mapInputContext(accepted, (_: Context.Context<never>) => runtime.context)
+    }
+
+    /** From 101 to registered without interruption. The hub answers a transport that it cannot take itself. */
     const upgrade = (
       request: IncomingMessage,
       address: Option.Option<string>,
       principal: P | undefined,
       claim: () => void
     ): Effect.Effect<undefined> =>
-      Effect.sync(() => {
+      Effect.uninterruptible(Effect.suspend(() => {
+        let accepted: Effect.Effect<unknown> = Effect.void
         claim()
         server.handleUpgrade(request, request.socket, NodeGuard.headOf(request), (ws) => {
           NodeGuard.release(request.socket)
           const facts = new Facts(request, address, ws.protocol, principal)
-          const transport = NodeTransport.make(ws, request.socket, facts)
-          // The hub answers a transport that it cannot take itself.
-          Runtime.runFork(runtime)(Effect.exit(hub.accept(transport, options.handler, options)))
+          accepted = accept(NodeTransport.make(ws, request.socket, facts))
         })
-        return undefined
-      })
+        return Effect.as(accepted, undefined)
+      }))
 
     const authorized = <RA>(
       request: IncomingMessage,

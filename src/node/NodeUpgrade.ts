@@ -88,7 +88,7 @@ const mount = <P, E, R, E1, R1, RA>(
   }
 ): Mount<R | R1, RA> =>
   Effect.map(
-    NodeHandshake.make<P, E, R, E1, R1>(options),
+    NodeHandshake.make<P, E, R, E1, R1>(options, true),
     (shake) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const source = NodeHttpServerRequest.toIncomingMessage(request)
@@ -170,7 +170,7 @@ export const layerGuard: {
 ): Layer.Layer<never, InvalidOption, Hub | NodeGuard.Guard | RA | Exclude<R | R1, Scope.Scope>> =>
   Layer.scopedDiscard(Effect.gen(function*() {
     const guard = yield* NodeGuard.Guard
-    const shake = yield* NodeHandshake.make<P, E, R, E1, R1>(options)
+    const shake = yield* NodeHandshake.make<P, E, R, E1, R1>(options, false)
     const run = yield* FiberSet.makeRuntime<RA>().pipe(Effect.interruptible)
     const { authorize } = options
     yield* guard.mount(path, (request, socket) => {

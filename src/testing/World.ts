@@ -1,0 +1,408 @@
+/**
+ * The real hub of a run of the model, its peers, and everything that can be seen of them.
+ *
+ * @since 1.0.0
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { CloseReason } from "../core/CloseReason.js"
+import { CloseCode } from "../core/CloseReason.js"
+import type { Connection } from "../core/Connection.js"
+import type { Message } from "../core/Frame.js"
+import type { Handler, HandlerOptions } from "../core/Handler.js"
+import type * as Hub from "../core/Hub.js"
+import type { HubOptions } from "../core/HubConfig.js"
+import { Disconnect } from "../core/HubError.js"
+import type { Transport } from "../core/Transport.js"
+import { type End, expect, Expectation, type Item, show } from "./Expectation.js"
+import { settle } from "./HubTest.js"
+import * as TestTransport from "./TestTransport.js"
+import type { VirtualClock } from "./VirtualClock.js"
+
+/**
+ * How a peer and its handler behave from the start.
+ *
+ * @internal
+ */
+export interface Behaviour {
+  /** Through `serve`, in a fiber that can be interrupted, instead of `accept`. */
+  readonly serve: boolean
+  /** The greeting waits to be finished. */
+  readonly slow: boolean
+  /** The greeting joins this topic. */
+  readonly joins: string | undefined
+  /** The handler answers each message. */
+  readonly echoes: boolean
+  /** Milliseconds that the handler takes to end once it is interrupted. */
+  readonly cleanup: number
+  /** Messages that come after the hub has paused the socket. */
+  readonly overshoot: number
+}
+
+/** How a handler is told to end. */
+export type Fate = "end" | "fail" | "disconnect" | "die"
+
+class Refusal {
+  readonly _tag = "Refusal"
+}
+
+const fates: Record<Fate, { readonly effect: Effect.Effect<void, Refusal | Disconnect>; readonly end: End }> = {
+  end: { effect: Effect.void, end: { by: "handler", code: CloseCode.normal } },
+  fail: { effect: Effect.fail(new Refusal()), end: { by: "handler", code: 4400 } },
+  disconnect: {
+    effect: Effect.suspend(() => Effect.fail(new Disconnect({ code: 4001, reason: "told to" }))),
+    end: { by: "handler", code: 4001 }
+  },
+  die: { effect: Effect.die(new Error("told to")), end: { by: "handler", code: CloseCode.internalError } }
+}
+
+/**
+ * One peer, what it and its handler did, and what is expected of it.
+ *
+ * @internal
+ */
+export class Client {
+  readonly name: string
+  readonly expected = new Expectation()
+  readonly peer: TestTransport.Peer
+  readonly transport: Transport<undefined>
+  readonly behaviour: Behaviour
+  readonly greetingGate = Effect.unsafeMakeLatch(false)
+  readonly handlerGate = Effect.unsafeMakeLatch(true)
+  readonly fate = Deferred.unsafeMake<void, Refusal | Disconnect>(Fiber.id(Fiber.never))
+  connection: Connection | undefined = undefined
+  serving: Fiber.RuntimeFiber<CloseReason, unknown> | undefined = undefined
+  refused = false
+  told = false
+  stalled = false
+  wasStalled = false
+  reads = true
+  /** Did not read at some time, so that what was written may be lost with the socket. */
+  wasDeaf = false
+  /** The hub has sent its close frame. */
+  closing = false
+  /** Left of its own accord, in whatever way. */
+  left = false
+  /** The hub has paused its socket at some time. */
+  wasPaused = false
+  /** Reads, and did when all had settled: the hub has no leave to drop anything. */
+  keepsUp = true
+  pongs = true
+  mute = false
+  heardAt: number
+  handlerStarts = 0
+  handlerExits = 0
+  finalized = 0
+  goneAtFinalizer = false
+  finalizedEarly = false
+  acquired = 0
+  released = 0
+  readonly reasons: Array<CloseReason> = []
+  /** As the event told it. */
+  reason: CloseReason | undefined = undefined
+  opened = 0
+  closed = 0
+  sent = 0
+
+  constructor(name: string, behaviour: Behaviour, now: number) {
+    this.name = name
+    this.behaviour = behaviour
+    this.heardAt = now
+    const { peer, transport } = TestTransport.unsafeMake({
+      principal: undefined,
+      highWaterMark: 64,
+      overshoot: behaviour.overshoot
+    })
+    this.peer = peer
+    this.transport = transport
+    if (!behaviour.slow) this.greetingGate.unsafeOpen()
+  }
+}
+
+/**
+ * What the application adds when the model runs its handler.
+ *
+ * @internal
+ */
+export interface Application<E, R, E1, R1> extends HandlerOptions<undefined, E, E1, R1> {
+  readonly handler: Handler<undefined, E, R>
+}
+
+/**
+ * Hands a client's transport to the hub, with the application's handler.
+ *
+ * @internal
+ */
+export type Enter<R> = (
+  world: Pick<World<never>, "enter">,
+  client: Client,
+  transport: Transport<undefined>
+) => Effect.Effect<Client, unknown, Exclude<R, Scope.Scope>>
+
+/** @internal */
+export const enter =
+  <E, R, E1, R1>(application: Application<E, R, E1, R1>): Enter<R | R1> => (world, client, transport) =>
+    world.enter(client, transport, application)
+
+/** @internal */
+export interface Setup {
+  /** The hub starts when told. */
+  readonly late: boolean
+  /** Outboxes overflow soon, with this policy. */
+  readonly overflow: "none" | NonNullable<HubOptions["overflow"]>
+  readonly limit: number
+}
+
+/** @internal */
+export const limits = {
+  closeGrace: 300,
+  drainDeadline: 1000,
+  heartbeatInterval: 1000,
+  heartbeatTimeout: 400
+}
+
+/** Milliseconds between two looks of the hub's heartbeat, and about the precision of everything in time. */
+export const tick = 100
+
+/** @internal */
+export class World<R> {
+  readonly clients: Array<Client> = []
+  readonly events: Array<Hub.HubEvent> = []
+  readonly hub: Hub.Hub["Type"]
+  readonly clock: VirtualClock
+  readonly setup: Setup
+  readonly scope: Scope.CloseableScope
+  readonly ready: Deferred.Deferred<void>
+  readonly runtime: Runtime.Runtime<Hub.Hub | Exclude<R, Scope.Scope>>
+  readonly application: Enter<R> | undefined
+  readonly eventsEnded: Fiber.RuntimeFiber<void>
+  state: Hub.HubState
+  lastState: Hub.HubState = "Starting"
+  drainedAt: number | undefined = undefined
+  drains: Array<Fiber.RuntimeFiber<void>> = []
+  closing: Fiber.RuntimeFiber<void> | undefined = undefined
+  private counter = 0
+
+  constructor(
+    hub: Hub.Hub["Type"],
+    clock: VirtualClock,
+    setup: Setup,
+    scope: Scope.CloseableScope,
+    ready: Deferred.Deferred<void>,
+    runtime: Runtime.Runtime<Hub.Hub | Exclude<R, Scope.Scope>>,
+    application: Enter<R> | undefined
+  ) {
+    this.hub = hub
+    this.clock = clock
+    this.setup = setup
+    this.scope = scope
+    this.ready = ready
+    this.runtime = runtime
+    this.application = application
+    this.state = setup.late ? "Starting" : "Open"
+    this.eventsEnded = this.fork(Stream.runForEach(hub.events, (event) => Effect.sync(() => this.events.push(event))))
+  }
+
+  fork<A, E>(effect: Effect.Effect<A, E, Hub.Hub | Exclude<R, Scope.Scope>>): Fiber.RuntimeFiber<A, E> {
+    return Runtime.runFork(this.runtime)(effect)
+  }
+
+  /** A message like no other; every third is binary. */
+  message(prefix: string): Message {
+    const text = `${prefix}-${++this.counter}`
+    return this.counter % 3 === 0 ? new TextEncoder().encode(text) : text
+  }
+
+  /** Accepted connections. */
+  get members(): ReadonlyArray<Client> {
+    return this.clients.filter((client) => !client.refused)
+  }
+
+  pick(at: number): Client | undefined {
+    const members = this.members
+    return members[at % members.length]
+  }
+
+  /** Whether nothing gives the hub leave to drop what is sent to this peer now. */
+  isSafe(client: Client): boolean {
+    return this.setup.overflow === "none" || client.keepsUp && client.reads && client.expected.greeted
+  }
+
+  /** Something was offered to a peer: notes that it is due, and that it may be too much for the peer. */
+  offered(client: Client, to: Array<Item>, message: Message, accepted: boolean): void {
+    to.push({ text: show(message), certain: accepted && this.isSafe(client) })
+    if (this.setup.overflow === "disconnect" || this.setup.overflow === "conflate") {
+      if (!this.isSafe(client)) client.expected.mayEnd({ by: "slow-consumer", code: CloseCode.policyViolation })
+    }
+  }
+
+  /** Connects a peer. Returns the error if the hub refuses it. */
+  connect(behaviour: Behaviour): Effect.Effect<Client, unknown, Hub.Hub | Exclude<R, Scope.Scope>> {
+    return Effect.suspend(() => {
+      const client = new Client(`#${this.clients.length}`, behaviour, this.clock.now)
+      this.clients.push(client)
+      const transport: Transport<undefined> = {
+        ...client.transport,
+        close: (code, reason) => {
+          client.closing = true
+          client.transport.close(code, reason)
+        },
+        open: (events) =>
+          client.transport.open({
+            onMessage: (message) => {
+              client.heardAt = this.clock.now
+              if (!client.expected.isEnded) {
+                client.expected.arrived.push({ text: show(message), certain: client.expected.isOpen })
+              }
+              events.onMessage(message)
+            },
+            onPong: () => {
+              client.heardAt = this.clock.now
+              events.onPong()
+            },
+            onDrain: () => events.onDrain(),
+            onEnd: (reason) => {
+              if (reason.by !== "peer" || !client.closing) client.left = true
+              client.expected.end(reason, this.clock.now)
+              events.onEnd(reason)
+            },
+            onGone: () => events.onGone()
+          })
+      }
+      const accept = this.application === undefined
+        ? this.enter(client, transport, {
+          handler: this.handler(client),
+          greeting: this.greeting(client),
+          onFailure: () => new Disconnect({ code: 4400, reason: "told to fail" })
+        })
+        : this.application(this, client, transport)
+      return Effect.onError(accept, () => Effect.sync(() => void (client.refused = true)))
+    })
+  }
+
+  enter<E2, R2, E3, R3>(
+    client: Client,
+    transport: Transport<undefined>,
+    application: Application<E2, R2, E3, R3>
+  ): Effect.Effect<Client, unknown, Exclude<R2 | R3, Scope.Scope>> {
+    const ended = (exit: Exit.Exit<unknown, unknown>) => {
+      if (!client.expected.isEnded) this.handlerEnded(client, exit)
+    }
+    const options: HandlerOptions<undefined, E2, E3, R3> = {
+      ...application,
+      greeting: (connection) =>
+        Effect.suspend((): Effect.Effect<unknown, E3, R3> => application.greeting?.(connection) ?? Effect.void).pipe(
+          Effect.onError((cause) => Effect.sync(() => ended(Exit.failCause(cause))))
+        )
+    }
+    const run = (connection: Connection<undefined>) => {
+      client.expected.greeted = true
+      return Effect.suspend(() => {
+        client.handlerStarts++
+        return Effect.onExit(application.handler(connection), (exit) =>
+          Effect.sync(() => {
+            client.handlerExits++
+            ended(exit)
+          }))
+      })
+    }
+    const watch = Effect.flatMap(this.hub.connections, (connections) => {
+      const connection = connections.find((connection) => connection.handshake === transport.handshake)
+      expect(connection !== undefined, "L3", () => `${client.name} was accepted, and is not registered`)
+      if (connection === undefined) return Effect.void
+      client.connection = connection
+      this.fork(Effect.map(connection.closed, (reason) => client.reasons.push(reason)))
+      return Scope.addFinalizer(
+        connection.scope,
+        Effect.flatMap(client.peer.isGone, (gone) =>
+          Effect.sync(() => {
+            client.finalized++
+            client.goneAtFinalizer = gone
+            client.finalizedEarly = client.handlerStarts > client.handlerExits
+          }))
+      )
+    })
+    if (!client.behaviour.serve) {
+      return Effect.as(Effect.zipRight(this.hub.accept(transport, run, options), watch), client)
+    }
+    return Effect.flatMap(Effect.runtime<Exclude<R2 | R3, Scope.Scope>>(), (runtime) => {
+      const serving = Runtime.runFork(runtime)(this.hub.serve(transport, run, options))
+      client.serving = serving
+      const exit = serving.unsafePoll()
+      return exit !== null && Exit.isFailure(exit)
+        ? Effect.failCause(exit.cause)
+        : Effect.as(watch, client)
+    })
+  }
+
+  private handlerEnded(client: Client, exit: Exit.Exit<unknown, unknown>): void {
+    if (this.application !== undefined) client.expected.endSoon({ by: "handler" })
+    else if (Exit.isSuccess(exit)) client.expected.endSoon(fates.end.end)
+    else if (Option.isSome(Cause.dieOption(exit.cause))) client.expected.endSoon(fates.die.end)
+    else {
+      const failure = Cause.failureOption(exit.cause)
+      if (Option.isSome(failure)) {
+        client.expected.endSoon((failure.value instanceof Disconnect ? fates.disconnect : fates.fail).end)
+      }
+    }
+  }
+
+  // --- the model's own handler, which does as it is told
+
+  private say(client: Client, connection: Connection, message: Message): Effect.Effect<void> {
+    return Effect.map(connection.send(message), (accepted) => {
+      if (!accepted) return
+      const to = client.expected.greeted ? client.expected.after : client.expected.greeting
+      this.offered(client, to, message, client.expected.isOpen || client.expected.isFlushed)
+    })
+  }
+
+  private greeting(client: Client): Handler<undefined, never, never> {
+    return (connection) =>
+      Effect.gen(this, function*() {
+        const topic = client.behaviour.joins
+        yield* this.say(client, connection, this.message("hello"))
+        if (topic !== undefined) {
+          yield* connection.join(topic)
+          if (!client.expected.isEnded) client.expected.topics.add(topic)
+        }
+        yield* client.greetingGate.await
+        yield* this.say(client, connection, this.message("welcome"))
+      })
+  }
+
+  private handler(client: Client): Handler<undefined, Refusal | Disconnect, Scope.Scope> {
+    const handle = (connection: Connection) => (message: Message) =>
+      Effect.gen(this, function*() {
+        client.expected.handled.push(show(message))
+        yield* client.handlerGate.await
+        if (client.behaviour.echoes) yield* this.say(client, connection, this.message("echo"))
+      })
+    return (connection) =>
+      Effect.zipRight(
+        Effect.acquireRelease(
+          Effect.sync(() => client.acquired++),
+          () => Effect.sync(() => client.released++)
+        ),
+        Effect.raceFirst(connection.runForEach(handle(connection)), Deferred.await(client.fate)).pipe(
+          Effect.onInterrupt(() => client.behaviour.cleanup > 0 ? Effect.sleep(client.behaviour.cleanup) : Effect.void)
+        )
+      )
+  }
+
+  /** Tells the handler how to end. */
+  tell(client: Client, fate: Fate): void {
+    client.told = true
+    Deferred.unsafeDone(client.fate, fates[fate].effect)
+  }
+
+  /** Lets everything happen that needs no time. */
+  readonly settle = settle
+}

@@ -1,0 +1,9 @@
+/**
+ * A kit to test applications of the hub without sockets and without waiting for time.
+ *
+ * @since 1.0.0
+ */
+export * from "./Chaos.js"
+export * as HubModel from "./HubModel.js"
+export * as HubTest from "./HubTest.js"
+export * as TestTransport from "./TestTransport.js"
