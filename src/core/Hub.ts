@@ -279,6 +279,7 @@ export const make = (
             Effect.zipRight(drainWhere(() =>
               true
             )),
+            Effect.withSpan("Hub.drain", { attributes: { connections: registry.connections.size } }),
             Effect.intoDeferred(drained),
             Effect.uninterruptible
           )
