@@ -259,7 +259,7 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     this.drained = false
     const pump = Effect.whileLoop({
       while: () => this.outbox.isBehind && !this.gone,
-      body: () => this.changed.until(() => this.drained || this.gone),
+      body: () => this.changed.until(() => this.drained || this.gone || !this.outbox.isBehind),
       step: () => {
         this.drained = false
         this.outbox.writeBacklog()

@@ -21,23 +21,35 @@ export const random = (seed: number): () => number => {
   }
 }
 
+/** A yield takes operations of its own. Yielding among these as well, a fiber would make no headway. */
+const costOfYield = 24
+
 /**
  * Runs an effect, and all fibers it starts, so that a fiber yields to the others at random points. A fiber usually runs
  * on until it has to wait, and what interrupts it finds it in one of a few places; here it can be between any two of its
  * operations. The same seed gives the same points, so a failure can be repeated.
  *
- * Try many seeds, with little in each. `p` is the chance of a yield at each operation, and defaults to 0.06; above 0.15
- * fibers make no headway. Use it with the real clock (`it.live`): the test clock does not work under it.
+ * Try many seeds, with little in each. `p` is the chance of a yield at each operation, and defaults to 0.06. Use it with
+ * the real clock (`it.live`): the test clock does not work under it.
  *
  * @since 1.0.0
  * @category testing
  */
-export const withChaos =
-  (seed: number, p = 0.06) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-    const inner = new Scheduler.MixedScheduler(2048)
-    const next = random(seed)
-    return Effect.withScheduler(self, {
-      scheduleTask: (task, priority, fiber) => inner.scheduleTask(task, priority, fiber),
-      shouldYield: (fiber) => next() < p ? 0 : inner.shouldYield(fiber)
-    })
-  }
+export const withChaos = (seed: number, p = 0.06) =>
+<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const inner = new Scheduler.MixedScheduler(2048)
+  const next = random(seed)
+  const rest = new WeakMap<object, number>()
+  return Effect.withScheduler(self, {
+    scheduleTask: (task, priority, fiber) => inner.scheduleTask(task, priority, fiber),
+    shouldYield: (fiber) => {
+      const left = rest.get(fiber) ?? 0
+      if (left > 0) rest.set(fiber, left - 1)
+      else if (next() < p) {
+        rest.set(fiber, costOfYield)
+        return 0
+      }
+      return inner.shouldYield(fiber)
+    }
+  })
+}
