@@ -189,25 +189,27 @@ export const make = (
     const refusal = (remoteAddress: Option.Option<string>): HubUnavailable | TooManyConnections | undefined =>
       events.state === "Open" ? registry.full(remoteAddress) : new HubUnavailable({ state: events.state })
 
-    /** Tells a peer that is not let in, and lets go of its socket: at once if nobody is left to wait for the answer. */
-    const refuse = (transport: Transport, error: HubUnavailable | TooManyConnections): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        let gone = false
-        const left = new Signal()
-        const ignore = () => {}
-        const onGone = () => {
-          gone = true
-          left.notify()
-        }
-        transport.open({ onMessage: ignore, onPong: ignore, onDrain: ignore, onEnd: ignore, onGone })
-        transport.close(error._tag === "HubUnavailable" ? CloseCode.goingAway : CloseCode.tryAgainLater, error.message)
-        return left.until(() => gone).pipe(
-          Effect.interruptible,
-          Effect.timeout(config.closeGrace),
-          Effect.ignore,
-          Effect.ensuring(Effect.sync(() => transport.terminate()))
+    /** Tells a peer that is not let in, and lets go of its socket: at once if the hub is no longer there to wait. */
+    const refuse = (transport: Transport, error: HubUnavailable | TooManyConnections): void => {
+      let gone = false
+      const left = new Signal()
+      const ignore = () => {}
+      const onGone = () => {
+        gone = true
+        left.notify()
+      }
+      transport.open({ onMessage: ignore, onPong: ignore, onDrain: ignore, onEnd: ignore, onGone })
+      transport.close(error._tag === "HubUnavailable" ? CloseCode.goingAway : CloseCode.tryAgainLater, error.message)
+      if (events.state === "Closed") transport.terminate()
+      else {
+        fork(
+          Effect.ensuring(
+            withinDeadline(left.until(() => gone), config.closeGrace),
+            Effect.sync(() => transport.terminate())
+          )
         )
-      })
+      }
+    }
 
     const accept = <P, E, R, E1 = never, R1 = never>(
       transport: Transport<P>,
@@ -219,7 +221,7 @@ export const make = (
           (parent) => {
             const refused = refusal(transport.handshake.remoteAddress)
             if (refused !== undefined) {
-              fork(refuse(transport, refused))
+              refuse(transport, refused)
               return Effect.fail(refused)
             }
             const context = parent.currentContext as Context.Context<Exclude<R | R1, Scope.Scope>>

@@ -114,7 +114,9 @@ const limit: Parse<number> = (actual) => actual === "off" || actual === 0 ? Infi
 const longest = 2 ** 31 - 1
 
 const millis: Parse<number> = (actual) => {
-  const negative = typeof actual === "string" ? actual.trim().startsWith("-") : typeof actual === "number" && actual < 0
+  const negative = typeof actual === "string"
+    ? actual.trim().startsWith("-")
+    : typeof actual === "number" && !(actual >= 0)
   const duration = Duration.decodeUnknown(actual)
   if (negative || duration._tag === "None") return undefined
   const ms = Duration.toMillis(duration.value)

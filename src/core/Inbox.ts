@@ -75,12 +75,16 @@ export class Inbox {
     return message
   }
 
+  private get ready(): Effect.Effect<void> {
+    return this.changed.next(() => !this.isEmpty || this.ended !== undefined)
+  }
+
   get take(): Effect.Effect<Message, ConnectionClosed> {
     return Effect.suspend(() => {
       const message = this.poll()
       if (message !== undefined) return Effect.succeed(message)
       return this.ended === undefined
-        ? Effect.flatMap(this.changed.next, () => this.take)
+        ? Effect.flatMap(this.ready, () => this.take)
         : Effect.fail(new ConnectionClosed({ reason: this.ended }))
     })
   }
@@ -91,7 +95,7 @@ export class Inbox {
       while: () => !this.isEmpty || this.ended === undefined,
       body: () => {
         const message = this.poll()
-        return message === undefined ? this.changed.next : f(message)
+        return message === undefined ? this.ready : f(message)
       },
       step: () => {}
     })

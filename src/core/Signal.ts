@@ -29,9 +29,15 @@ export class Signal {
     }
   }
 
-  /** Completes at the next change. */
-  get next(): Effect.Effect<void> {
+  /** Completes when the condition holds. */
+  until(condition: () => boolean): Effect.Effect<void> {
+    return Effect.whileLoop({ while: () => !condition(), body: () => this.next(condition), step: () => {} })
+  }
+
+  /** Completes at the next change, or at once if the condition holds: it may have come true since it was looked at. */
+  next(condition: () => boolean): Effect.Effect<void> {
     return Effect.async((resume) => {
+      if (condition()) return resume(Effect.void)
       const wake = () => resume(Effect.void)
       if (this.first === undefined) {
         this.first = wake
@@ -43,10 +49,5 @@ export class Signal {
         this.others = others.length === 0 ? none : others
       })
     })
-  }
-
-  /** Completes when the condition holds. */
-  until(condition: () => boolean): Effect.Effect<void> {
-    return Effect.whileLoop({ while: () => !condition(), body: () => this.next, step: () => {} })
   }
 }

@@ -82,7 +82,7 @@ it.scopedLive("10,000 connections come and go, and leave nothing", () =>
   Effect.gen(function*() {
     const child = yield* spawnServer({ hub: { closeGrace: 500 } })
     // Warm: what is made once, is made, and the code is compiled.
-    yield* connectAndLeave(child, 2000)
+    yield* connectAndLeave(child, 1500)
     yield* eventuallyEffect(Effect.map(child.facts, ({ size }) => size === 0))
     const first = yield* settled(child)
     for (let round = 0; round < 4; round++) yield* connectAndLeave(child, 2500)

@@ -99,14 +99,14 @@ const echoGuard = NodeUpgrade.layerGuard("/echo", {
   handler: (connection) => connection.runForEach((message) => connection.send(message))
 })
 
-const ways: ReadonlyArray<[string, Effect.Effect<Server, unknown, Scope.Scope>]> = [
+const ways: ReadonlyArray<[string, Effect.Effect<Server, never, Scope.Scope>]> = [
   ...mounts.flatMap(([name, app]) =>
-    [false, true].map((plain): [string, Effect.Effect<Server, unknown, Scope.Scope>] => [
+    [false, true].map((plain): [string, Effect.Effect<Server, never, Scope.Scope>] => [
       `${name} on ${plain ? "a server of Node" : "the guarded server"}`,
-      Effect.suspend(() => serveLayer(app(), { plain }))
+      Effect.orDie(Effect.suspend(() => serveLayer(app(), { plain })))
     ])
   ),
-  ["straight at the guarded server", Effect.suspend(() => serveGuard(echoGuard))]
+  ["straight at the guarded server", Effect.orDie(serveGuard(echoGuard))]
 ]
 
 describe("mounting", () => {
