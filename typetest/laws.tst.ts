@@ -1,6 +1,15 @@
 import { type Context, Effect, type Layer, type Scope } from "effect"
-import type { Connection, Disconnect, Handler, HubConfig, Transport } from "effect-ws-hub"
-import { type Hub } from "effect-ws-hub"
+import type {
+  CloseReason,
+  Connection,
+  Handler,
+  HubConfig,
+  HubUnavailable,
+  InvalidOption,
+  TooManyConnections,
+  Transport
+} from "effect-ws-hub"
+import { Disconnect, Hub } from "effect-ws-hub"
 import { HubTest } from "effect-ws-hub/testing"
 import { describe, expect, test } from "tstyche"
 

@@ -6,7 +6,7 @@ import { Effect, FiberSet, Queue } from "effect"
 import { createServer } from "node:http"
 import { WebSocketServer } from "ws"
 
-const program = Effect.gen(function* () {
+const program = Effect.gen(function*() {
   const outboxes = new Set()
   const run = yield* FiberSet.makeRuntime()
 
@@ -15,7 +15,7 @@ const program = Effect.gen(function* () {
   const publish = (text) => Effect.forEach(outboxes, (outbox) => Queue.offer(outbox, text), { discard: true })
 
   const serve = (socket, inbox, echo) =>
-    Effect.gen(function* () {
+    Effect.gen(function*() {
       const outbox = yield* Queue.unbounded()
       if (!echo) {
         yield* Effect.acquireRelease(

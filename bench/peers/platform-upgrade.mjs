@@ -12,7 +12,7 @@ const outboxes = new Set()
 const publish = (text) => Effect.forEach(outboxes, (outbox) => Queue.offer(outbox, text), { discard: true })
 
 const serve = (echo) =>
-  Effect.gen(function* () {
+  Effect.gen(function*() {
     const socket = yield* HttpServerRequest.upgrade
     const write = yield* socket.writer
     const outbox = yield* Queue.unbounded()

@@ -35,6 +35,8 @@ export interface Connection<out P = unknown> {
   readonly runForEach: <E, R>(
     f: (message: Frame.Message) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<void, E, R>
+  /** Takes and drops all messages until no more will come: what a handler that only sends ends with. */
+  readonly discard: Effect.Effect<void>
   /**
    * Sends to this peer, after what was sent before. Returns whether the message was accepted: not if the connection has
    * ended or its outbox is full. Never waits for the peer.

@@ -141,8 +141,12 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
   /** Registers an effect that runs when the hub begins to drain, before it ends the first connection. */
   readonly beforeDrain: (effect: Effect.Effect<unknown>) => Effect.Effect<void, never, Scope.Scope>
   readonly state: Effect.Effect<HubState>
-  /** What happens from now on; ends when the hub has closed. A reader 4096 events behind loses the oldest. */
+  /**
+   * What happens from when the stream runs; ends when the hub has closed. A reader 4096 events behind loses the oldest.
+   */
   readonly events: Stream.Stream<HubEvent>
+  /** The events from when this effect completes, for as long as its scope lives: nothing in between is missed. */
+  readonly subscribe: Effect.Effect<Stream.Stream<HubEvent>, never, Scope.Scope>
 }>() {}
 
 /**
@@ -352,7 +356,8 @@ export const make = (
       beforeDrain: (effect) =>
         Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
       state: Effect.sync(() => events.state),
-      events: Stream.suspend(() => events.stream)
+      events: Stream.unwrapScoped(events.subscribe),
+      subscribe: events.subscribe
     })
   })
 

@@ -6,6 +6,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { CloseReason } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
@@ -66,14 +67,14 @@ export class HubEvents {
     this.emit(HubEvent.StateChanged({ state }))
   }
 
-  /** What happens from now on, up to and including the end. */
-  get stream(): Stream.Stream<HubEvent> {
-    return Stream.unwrapScoped(Effect.map(PubSub.subscribe(this.pubsub), (events) =>
+  /** What happens from when the effect completes, up to and including the end. */
+  get subscribe(): Effect.Effect<Stream.Stream<HubEvent>, never, Scope.Scope> {
+    return Effect.map(PubSub.subscribe(this.pubsub), (queue) =>
       this.state === "Closed"
         ? Stream.empty
         : Stream.takeUntil(
-          Stream.fromQueue(events),
+          Stream.fromQueue(queue),
           (event) => event._tag === "StateChanged" && event.state === "Closed"
-        )))
+        ))
   }
 }

@@ -117,6 +117,10 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     return this.inbox.take
   }
 
+  get discard(): Effect.Effect<void> {
+    return this.inbox.runForEach(() => Effect.void)
+  }
+
   // Getters, so that `const { send } = connection` and `runForEach(connection.send)` work without a closure per connection.
 
   get runForEach() {

@@ -35,21 +35,21 @@ const costOfYield = 24
  * @since 1.0.0
  * @category testing
  */
-export const withChaos = (seed: number, p = 0.06) =>
-<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  const inner = new Scheduler.MixedScheduler(2048)
-  const next = random(seed)
-  const rest = new WeakMap<object, number>()
-  return Effect.withScheduler(self, {
-    scheduleTask: (task, priority, fiber) => inner.scheduleTask(task, priority, fiber),
-    shouldYield: (fiber) => {
-      const left = rest.get(fiber) ?? 0
-      if (left > 0) rest.set(fiber, left - 1)
-      else if (next() < p) {
-        rest.set(fiber, costOfYield)
-        return 0
+export const withChaos =
+  (seed: number, p = 0.06) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const inner = new Scheduler.MixedScheduler(2048)
+    const next = random(seed)
+    const rest = new WeakMap<object, number>()
+    return Effect.withScheduler(self, {
+      scheduleTask: (task, priority, fiber) => inner.scheduleTask(task, priority, fiber),
+      shouldYield: (fiber) => {
+        const left = rest.get(fiber) ?? 0
+        if (left > 0) rest.set(fiber, left - 1)
+        else if (next() < p) {
+          rest.set(fiber, costOfYield)
+          return 0
+        }
+        return inner.shouldYield(fiber)
       }
-      return inner.shouldYield(fiber)
-    }
-  })
-}
+    })
+  }

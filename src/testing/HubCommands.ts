@@ -13,8 +13,9 @@ import { CloseCode } from "../core/CloseReason.js"
 import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
 import { HubUnavailable, TooManyConnections } from "../core/HubError.js"
+import type { Client, Fate } from "./Client.js"
 import { expect, type Expectation } from "./Expectation.js"
-import type { Client, Fate, World } from "./World.js"
+import type { World } from "./World.js"
 
 /**
  * One command: what it does, and whether the next follows before all has settled.
@@ -23,7 +24,7 @@ import type { Client, Fate, World } from "./World.js"
  */
 export interface Command {
   readonly name: string
-  readonly run: <R>(world: World<R>) => Effect.Effect<void, unknown, never>
+  readonly run: <R>(world: World<R>) => Effect.Effect<void>
 }
 
 const kinds = <A>(arbitrary: FastCheck.Arbitrary<A>, make: (a: A) => Command): FastCheck.Arbitrary<Command> =>

@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { CloseBy } from "../core/CloseReason.js"
 import type { HubState } from "../core/Hub.js"
+import type { Client } from "./Client.js"
 import { checkSequence, expect, show } from "./Expectation.js"
-import { type Client, limits, tick, type World } from "./World.js"
+import { limits, tick, type World } from "./World.js"
 
 const order: ReadonlyArray<HubState> = ["Starting", "Open", "Draining", "Closed"]
 

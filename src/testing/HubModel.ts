@@ -59,12 +59,12 @@ export interface RunOptions {
  * @since 1.0.0
  * @category models
  */
-export interface CheckOptions<E, R, E1, R1, R2> extends RunOptions, HandlerOptions<undefined, E, E1, R1> {
+export interface CheckOptions<E, R, E1, R1, E2, R2> extends RunOptions, HandlerOptions<undefined, E, E1, R1> {
   readonly handler: Handler<undefined, E, R>
   /** What the peers send. Defaults to any text of up to 10 characters. */
   readonly messages?: FastCheck.Arbitrary<Message> | undefined
   /** Runs whenever nothing is left to do but to wait. A failure or a defect fails the run. Defaults to none. */
-  readonly invariant?: ((participants: ReadonlyArray<Participant>) => Effect.Effect<unknown, unknown, R2>) | undefined
+  readonly invariant?: ((participants: ReadonlyArray<Participant>) => Effect.Effect<unknown, E2, R2>) | undefined
   /** The hub's options. Its times are set by the model: a grace of 300 ms, a drain of 1 s, a ping after 1 s. */
   readonly hub?: HubOptions | undefined
 }
@@ -74,7 +74,7 @@ interface Plan<R> {
   readonly options: (setup: Setup) => HubOptions
   readonly application: Enter<R> | undefined
   readonly context: Context.Context<Exclude<R, Scope.Scope | Hub.Hub>>
-  readonly settled: (world: World<R>) => Effect.Effect<void, unknown>
+  readonly settled: (world: World<R>) => Effect.Effect<void>
 }
 
 /** Real time after which a command that does not return is given up. */
@@ -136,10 +136,7 @@ const runOnce = <R>(steps: Iterable<FastCheck.AsyncCommand<object, World<R>>>, s
     )
     const settle = Effect.zipRight(world.settle, Effect.suspend(() => plan.settled(world)))
     yield* world.settle
-    yield* Effect.tryPromise({
-      try: () => FastCheck.asyncModelRun(() => ({ model: {}, real: world }), steps),
-      catch: (error) => error
-    })
+    yield* Effect.promise(() => FastCheck.asyncModelRun(() => ({ model: {}, real: world }), steps))
     yield* settle
     // Nobody helps the peers and handlers that do not end by themselves: time must do.
     yield* closeHub.run(world)
@@ -223,11 +220,11 @@ export const checkHub = (runs: RunOptions = {}): Effect.Effect<void> =>
  * @since 1.0.0
  * @category testing
  */
-export const check = <E, R, E1 = never, R1 = never, R2 = never>(
-  options: CheckOptions<E, R, E1, R1, R2>
+export const check = <E, R, E1 = never, R1 = never, E2 = never, R2 = never>(
+  options: CheckOptions<E, R, E1, R1, E2, R2>
 ): Effect.Effect<void, never, Exclude<R | R1 | R2, Scope.Scope | Hub.Hub>> =>
   Effect.flatMap(Effect.context<Exclude<R | R1 | R2, Scope.Scope | Hub.Hub>>(), (context) => {
-    const settled = (world: World<R | R1 | R2>): Effect.Effect<void, unknown> =>
+    const settled = (world: World<R | R1 | R2>): Effect.Effect<void> =>
       Effect.gen(function*() {
         yield* checkInvariants(world)
         const participants = world.members.flatMap((client) =>
@@ -236,7 +233,10 @@ export const check = <E, R, E1 = never, R1 = never, R2 = never>(
             : [{ peer: client.peer, connection: client.connection, isOpen: client.expected.isOpen }]
         )
         if (options.invariant !== undefined) {
-          yield* Effect.provide(options.invariant(participants), world.runtime as Runtime.Runtime<R2 | Hub.Hub>)
+          yield* Effect.provide(
+            Effect.orDie(options.invariant(participants)),
+            world.runtime as Runtime.Runtime<R2 | Hub.Hub>
+          )
         }
       })
     return assert<R | R1 | R2>(

@@ -63,7 +63,11 @@ export interface Connected<out P = undefined> extends TestTransport.TestTranspor
   readonly connection: Connection<P>
 }
 
-type Connect<P, R> = Effect.Effect<Connected<P>, HubUnavailable | TooManyConnections, Hub.Hub | Exclude<R, Scope.Scope>>
+type Connect<P, R, R1> = Effect.Effect<
+  Connected<P>,
+  HubUnavailable | TooManyConnections,
+  Hub.Hub | Exclude<R, Scope.Scope> | Exclude<R1, Scope.Scope>
+>
 
 const discard = <P>(connection: Connection<P>): Effect.Effect<void> => connection.runForEach(() => Effect.void)
 
@@ -75,13 +79,13 @@ const discard = <P>(connection: Connection<P>): Effect.Effect<void> => connectio
  */
 export function connect<P, E = never, R = never, E1 = never, R1 = never>(
   options: ConnectOptions<P, E, R, E1, R1>
-): Connect<P, R | R1>
+): Connect<P, R, R1>
 export function connect<E = never, R = never, E1 = never, R1 = never>(
   options?: Omit<ConnectOptions<undefined, E, R, E1, R1>, "principal">
-): Connect<undefined, R | R1>
+): Connect<undefined, R, R1>
 export function connect<P, E, R, E1, R1>(
   options: Partial<ConnectOptions<P | undefined, E, R, E1, R1>> = {}
-): Connect<P | undefined, R | R1> {
+): Connect<P | undefined, R, R1> {
   return Effect.gen(function*() {
     const hub = yield* Hub.Hub
     const { peer, transport } = TestTransport.unsafeMake({ ...options, principal: options.principal })

@@ -7,12 +7,11 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { CloseReason } from "../core/CloseReason.js"
 import { CloseCode } from "../core/CloseReason.js"
 import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
@@ -21,110 +20,10 @@ import type * as Hub from "../core/Hub.js"
 import type { HubOptions } from "../core/HubConfig.js"
 import { Disconnect } from "../core/HubError.js"
 import type { Transport } from "../core/Transport.js"
-import { type End, expect, Expectation, type Item, show } from "./Expectation.js"
+import { type Behaviour, Client, type Fate, fates, type Refusal, type Refused } from "./Client.js"
+import { expect, type Item, show } from "./Expectation.js"
 import { settle } from "./HubTest.js"
-import * as TestTransport from "./TestTransport.js"
 import type { VirtualClock } from "./VirtualClock.js"
-
-/**
- * How a peer and its handler behave from the start.
- *
- * @internal
- */
-export interface Behaviour {
-  /** Through `serve`, in a fiber that can be interrupted, instead of `accept`. */
-  readonly serve: boolean
-  /** The greeting waits to be finished. */
-  readonly slow: boolean
-  /** The greeting joins this topic. */
-  readonly joins: string | undefined
-  /** The handler answers each message. */
-  readonly echoes: boolean
-  /** Milliseconds that the handler takes to end once it is interrupted. */
-  readonly cleanup: number
-  /** Messages that come after the hub has paused the socket. */
-  readonly overshoot: number
-}
-
-/** How a handler is told to end. */
-export type Fate = "end" | "fail" | "disconnect" | "die"
-
-class Refusal {
-  readonly _tag = "Refusal"
-}
-
-const fates: Record<Fate, { readonly effect: Effect.Effect<void, Refusal | Disconnect>; readonly end: End }> = {
-  end: { effect: Effect.void, end: { by: "handler", code: CloseCode.normal } },
-  fail: { effect: Effect.fail(new Refusal()), end: { by: "handler", code: 4400 } },
-  disconnect: {
-    effect: Effect.suspend(() => Effect.fail(new Disconnect({ code: 4001, reason: "told to" }))),
-    end: { by: "handler", code: 4001 }
-  },
-  die: { effect: Effect.die(new Error("told to")), end: { by: "handler", code: CloseCode.internalError } }
-}
-
-/**
- * One peer, what it and its handler did, and what is expected of it.
- *
- * @internal
- */
-export class Client {
-  readonly name: string
-  readonly expected = new Expectation()
-  readonly peer: TestTransport.Peer
-  readonly transport: Transport<undefined>
-  readonly behaviour: Behaviour
-  readonly greetingGate = Effect.unsafeMakeLatch(false)
-  readonly handlerGate = Effect.unsafeMakeLatch(true)
-  readonly fate = Deferred.unsafeMake<void, Refusal | Disconnect>(Fiber.id(Fiber.never))
-  connection: Connection | undefined = undefined
-  serving: Fiber.RuntimeFiber<CloseReason, unknown> | undefined = undefined
-  refused = false
-  told = false
-  stalled = false
-  wasStalled = false
-  reads = true
-  /** Did not read at some time, so that what was written may be lost with the socket. */
-  wasDeaf = false
-  /** The hub has sent its close frame. */
-  closing = false
-  /** Left of its own accord, in whatever way. */
-  left = false
-  /** The hub has paused its socket at some time. */
-  wasPaused = false
-  /** Reads, and did when all had settled: the hub has no leave to drop anything. */
-  keepsUp = true
-  pongs = true
-  mute = false
-  heardAt: number
-  handlerStarts = 0
-  handlerExits = 0
-  finalized = 0
-  goneAtFinalizer = false
-  finalizedEarly = false
-  acquired = 0
-  released = 0
-  readonly reasons: Array<CloseReason> = []
-  /** As the event told it. */
-  reason: CloseReason | undefined = undefined
-  opened = 0
-  closed = 0
-  sent = 0
-
-  constructor(name: string, behaviour: Behaviour, now: number) {
-    this.name = name
-    this.behaviour = behaviour
-    this.heardAt = now
-    const { peer, transport } = TestTransport.unsafeMake({
-      principal: undefined,
-      highWaterMark: 64,
-      overshoot: behaviour.overshoot
-    })
-    this.peer = peer
-    this.transport = transport
-    if (!behaviour.slow) this.greetingGate.unsafeOpen()
-  }
-}
 
 /**
  * What the application adds when the model runs its handler.
@@ -144,7 +43,7 @@ export type Enter<R> = (
   world: Pick<World<never>, "enter">,
   client: Client,
   transport: Transport<undefined>
-) => Effect.Effect<Client, unknown, Exclude<R, Scope.Scope>>
+) => Effect.Effect<Client, Refused, Exclude<R, Scope.Scope>>
 
 /** @internal */
 export const enter =
@@ -244,7 +143,7 @@ export class World<R> {
   }
 
   /** Connects a peer. Returns the error if the hub refuses it. */
-  connect(behaviour: Behaviour): Effect.Effect<Client, unknown, Hub.Hub | Exclude<R, Scope.Scope>> {
+  connect(behaviour: Behaviour): Effect.Effect<Client, Refused, Hub.Hub | Exclude<R, Scope.Scope>> {
     return Effect.suspend(() => {
       const client = new Client(`#${this.clients.length}`, behaviour, this.clock.now)
       this.clients.push(client)
@@ -291,7 +190,7 @@ export class World<R> {
     client: Client,
     transport: Transport<undefined>,
     application: Application<E2, R2, E3, R3>
-  ): Effect.Effect<Client, unknown, Exclude<R2 | R3, Scope.Scope>> {
+  ): Effect.Effect<Client, Refused, Exclude<R2 | R3, Scope.Scope>> {
     const ended = (exit: Exit.Exit<unknown, unknown>) => {
       if (!client.expected.isEnded) this.handlerEnded(client, exit)
     }

@@ -190,7 +190,8 @@ describe("L12: an interrupt anywhere leaves every law true", () => {
     Effect.forEach(
       seeds(count),
       (seed) =>
-        Effect.timeoutFail(run(seed), { duration: "20 seconds", onTimeout: () => new Error("does not end") }).pipe(
+        run(seed).pipe(
+          Effect.timeout("20 seconds"),
           Effect.catchAllCause((cause) => Effect.die(new Error(`SEED=${seed}: ${String(cause)}`)))
         )
     )

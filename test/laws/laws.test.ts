@@ -902,7 +902,7 @@ describe("L9: nothing is left", () => {
 })
 
 describe("L10: a newcomer at any time", () => {
-  const arrive = (hub: Hub.Hub["Type"], state: string) =>
+  const arrive = (hub: Hub.Hub["Type"], state: "Starting" | "Draining" | "Closed") =>
     Effect.gen(function*() {
       const { peer, transport } = yield* TestTransport.make()
       const error = yield* Effect.flip(hub.accept(transport, () => Effect.die("must not run")))
