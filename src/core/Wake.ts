@@ -26,8 +26,9 @@ export class WakeScheduler implements Scheduler.Scheduler {
     this.waking = false
   }
 
-  scheduleTask(...[task, priority, fiber]: Parameters<Scheduler.Scheduler["scheduleTask"]>): void {
-    if (!this.waking) return this.inner.scheduleTask(task, priority, fiber)
+  // The fiber is not passed on: the default scheduler would keep a queue of its own for every fiber, half a kilobyte.
+  scheduleTask(task: Scheduler.Task, priority: number): void {
+    if (!this.waking) return this.inner.scheduleTask(task, priority)
     this.waking = false
     task()
   }
