@@ -105,6 +105,14 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
   ) => Accepted<CloseReason, R | R1>
   /** Fails as `accept` would now, for a peer of this address. */
   readonly admit: (remoteAddress: Option.Option<string>) => Effect.Effect<void, HubUnavailable | TooManyConnections>
+  /**
+   * What `admit` would fail with, as a plain function for those who must decide within one step. `others`: newcomers that
+   * count already, as handshakes under way do.
+   */
+  readonly unsafeRefusal: (
+    remoteAddress: Option.Option<string>,
+    others?: number
+  ) => HubUnavailable | TooManyConnections | undefined
   /** Sends to one connection. Returns whether it was accepted. */
   readonly send: (id: number, message: Frame.Message | Frame.Frame) => Effect.Effect<boolean>
   /** Sends to all in a topic. Returns how many connections accepted it. Never waits for a peer. */
@@ -190,8 +198,8 @@ export const make = (
       }
     }
 
-    const refusal = (remoteAddress: Option.Option<string>): HubUnavailable | TooManyConnections | undefined =>
-      events.state === "Open" ? registry.full(remoteAddress) : new HubUnavailable({ state: events.state })
+    const refusal: Hub["Type"]["unsafeRefusal"] = (remoteAddress, others = 0) =>
+      events.state === "Open" ? registry.full(remoteAddress, others) : new HubUnavailable({ state: events.state })
 
     /** Tells a peer that is not let in, and lets go of its socket: at once if the hub is no longer there to wait. */
     const refuse = (transport: Transport, error: HubUnavailable | TooManyConnections): void => {
@@ -332,6 +340,7 @@ export const make = (
           const refused = refusal(remoteAddress)
           return refused === undefined ? Effect.void : Effect.fail(refused)
         }),
+      unsafeRefusal: refusal,
       send: (id, message) => using(id, (connection) => fanOut([connection], message, undefined) === 1, false),
       publish: (topic, message, options) => Effect.sync(() => fanOut(topics.of(topic), message, options)),
       broadcast: (message, options) => Effect.sync(() => fanOut(registry.connections.values(), message, options)),

@@ -44,10 +44,12 @@ export class Registry {
     this.left.notify()
   }
 
-  /** Why a peer of this address would be one too many, if it would. */
-  full(remoteAddress: Option.Option<string>): TooManyConnections | undefined {
+  /** Why a peer of this address would be one too many after these others, if it would. */
+  full(remoteAddress: Option.Option<string>, others: number): TooManyConnections | undefined {
     const { connections, connectionsPerAddress } = this.config
-    if (this.connections.size >= connections) return new TooManyConnections({ scope: "hub", limit: connections })
+    if (this.connections.size + others >= connections) {
+      return new TooManyConnections({ scope: "hub", limit: connections })
+    }
     return remoteAddress._tag === "Some" && (this.addresses.get(remoteAddress.value) ?? 0) >= connectionsPerAddress
       ? new TooManyConnections({ scope: "address", limit: connectionsPerAddress })
       : undefined

@@ -82,7 +82,7 @@ const unavailable = {
 }
 
 /** What a mount does with an upgrade. */
-type Upgrade = (request: Http.IncomingMessage, socket: Duplex) => void
+type Upgrade = (request: Http.IncomingMessage, socket: Duplex) => unknown
 
 /**
  * A guarded server as a place to mount upgrades, in front of its HTTP application.

@@ -3,7 +3,6 @@
  *
  * @since 1.0.0
  */
-import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -16,9 +15,9 @@ import type { Duplex } from "node:stream"
 import { type PerMessageDeflateOptions, type ServerOptions, WebSocketServer } from "ws"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { Hub } from "../core/Hub.js"
-import { HubUnavailable, InvalidOption, TooManyConnections } from "../core/HubError.js"
+import { HubUnavailable, InvalidOption, type TooManyConnections } from "../core/HubError.js"
 import * as HubMetrics from "../core/HubMetrics.js"
-import type { Handshake, Transport } from "../core/Transport.js"
+import type { Handshake } from "../core/Transport.js"
 import * as NodeGuard from "./NodeGuard.js"
 import * as NodeTransport from "./NodeTransport.js"
 
@@ -218,31 +217,33 @@ const whileThere = <A, E, R>(socket: Duplex, effect: Effect.Effect<A, E, R>): Ef
   )
 
 /**
- * Takes a request through its handshake: yields a refusal, or nothing once the peer is in the hub's care. `claim` runs
+ * The handshakes of one mount. Both ways yield a refusal, or nothing once the peer is in the hub's care; `claim` runs
  * just before the answer is written to the socket.
  *
  * @internal
  */
-export type Shake<P> = <RA>(
-  request: IncomingMessage,
-  authorize: Effect.Effect<P, Refused, RA> | undefined,
-  claim: () => void
-) => Effect.Effect<Refusal | undefined, never, RA>
+export interface Handshakes<P> {
+  /** Without authorisation: in one step. */
+  readonly now: (request: IncomingMessage, claim: () => void) => Refusal | undefined
+  readonly authorized: <RA>(
+    request: IncomingMessage,
+    authorize: Effect.Effect<P, Refused, RA>,
+    claim: () => void
+  ) => Effect.Effect<Refusal | undefined, never, RA>
+}
 
 /**
  * Checks the options and makes the handshakes of one mount. When the scope closes, no more are let in and the mount's
  * connections are drained, so that the HTTP server can close whether it is provided inside or outside of the hub.
- * `ofRequest`: whether the handshakes run in fibers of HTTP requests.
  *
  * @internal
  */
 export const make = <P, E, R, E1, R1>(
-  options: Options<P | undefined, E, R, E1, R1>,
-  ofRequest: boolean
-): Effect.Effect<Shake<P>, InvalidOption, Hub | Scope.Scope | Exclude<R | R1, Scope.Scope>> =>
+  options: Options<P | undefined, E, R, E1, R1>
+): Effect.Effect<Handshakes<P>, InvalidOption, Hub | Scope.Scope | Exclude<R | R1, Scope.Scope>> =>
   Effect.gen(function*() {
     const hub = yield* Hub
-    const runtime = yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>()
+    const run = Runtime.runFork(yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>())
     const proxies = yield* parseProxies(options.trustedProxies)
     const origins = typeof options.origins === "object"
       ? new Set(options.origins.map((origin) => origin.toLowerCase()))
@@ -266,13 +267,11 @@ export const make = <P, E, R, E1, R1>(
       return hub.drainWhere((connection) => connection.handshake instanceof Facts)
     })
 
-    const full = Effect.fail(new TooManyConnections({ scope: "hub", limit: hub.config.connections }))
-    const closing = Effect.fail(new HubUnavailable({ state: "Draining" }))
-    const admit = (address: Option.Option<string>) => {
-      if (unmounted) return closing
-      return handshakes === 0
-        ? hub.admit(address)
-        : Effect.flatMap(hub.size, (size) => size + handshakes > hub.config.connections ? full : hub.admit(address))
+    /** Why this peer may not come in now, handshakes under way included. */
+    const notNow = (address: Option.Option<string>, others: number): Refusal | undefined => {
+      if (unmounted) return refusalOf(new HubUnavailable({ state: "Draining" }))
+      const refused = hub.unsafeRefusal(address, others)
+      return refused === undefined ? undefined : refusalOf(refused)
     }
 
     const slow = () => new Refused({ status: 503, message: "The handshake took too long. Try again later." })
@@ -281,65 +280,60 @@ export const make = <P, E, R, E1, R1>(
         ? effect
         : Effect.timeoutFail(effect, { duration: hub.config.handshakeTimeout, onTimeout: slow })
 
-    // A connection must not hold on to its request, as it would if its fiber descended from that of an HTTP request.
-    const accept = (transport: Transport<P | undefined>): Effect.Effect<unknown> => {
-      const accepted = Effect.exit(hub.accept(transport, options.handler, options))
-      return ofRequest
-        ? Effect.sync(() => Runtime.runFork(runtime)(accepted))
-        : Effect.mapInputContext(accepted, (_: Context.Context<never>) => runtime.context)
-    }
-
-    /** From 101 to registered without interruption. The hub answers a transport that it cannot take itself. */
+    /**
+     * From 101 to registered in one step: no other fiber, and no interruption, comes between. The connection descends from
+     * the mount, and not from the request's fiber, which it would keep in memory. The hub answers a transport that it
+     * cannot take itself.
+     */
     const upgrade = (
       request: IncomingMessage,
       address: Option.Option<string>,
       principal: P | undefined,
       claim: () => void
-    ): Effect.Effect<undefined> =>
-      Effect.uninterruptible(Effect.suspend(() => {
-        let accepted: Effect.Effect<unknown> = Effect.void
-        claim()
-        server.handleUpgrade(request, request.socket, NodeGuard.headOf(request), (ws) => {
-          NodeGuard.release(request.socket)
-          const facts = new Facts(request, address, ws.protocol, principal)
-          accepted = accept(NodeTransport.make(ws, request.socket, facts))
-        })
-        return Effect.as(accepted, undefined)
-      }))
+    ): undefined => {
+      claim()
+      server.handleUpgrade(request, request.socket, NodeGuard.headOf(request), (ws) => {
+        NodeGuard.release(request.socket)
+        const facts = new Facts(request, address, ws.protocol, principal)
+        run(Effect.exit(hub.accept(NodeTransport.make(ws, request.socket, facts), options.handler, options)))
+      })
+    }
 
-    const authorized = <RA>(
-      request: IncomingMessage,
-      address: Option.Option<string>,
-      authorize: Effect.Effect<P, Refused, RA>,
-      claim: () => void
-    ) =>
-      Effect.suspend(() => {
-        handshakes++
-        return admit(address)
-      }).pipe(
-        Effect.zipRight(whileThere(request.socket, timely(Effect.interruptible(authorize)))),
-        Effect.tap(() => admit(address)),
-        Effect.flatMap((principal) => upgrade(request, address, principal, claim)),
-        Effect.ensuring(Effect.sync(() => {
-          handshakes--
-        }))
-      )
-
-    return (request, authorize, claim) => {
+    const forbidden = (request: IncomingMessage): Refusal | undefined => {
       const wrong = malformed(request)
-      if (wrong !== undefined) return Effect.succeed(wrong)
-      if (!originAllowed(request, origins)) {
-        return Effect.succeed(refusal("origin", 403, "This origin may not connect."))
-      }
+      if (wrong !== undefined) return wrong
+      if (!originAllowed(request, origins)) return refusal("origin", 403, "This origin may not connect.")
       const protocols = subprotocols.size === 0 ? [] : offered(request)
-      if (protocols.length > 0 && !protocols.some((one) => subprotocols.has(one))) {
-        const spoken = [...subprotocols].join(", ")
-        return Effect.succeed(refusal("subprotocol", 400, `None of the subprotocols is spoken here: use ${spoken}.`))
-      }
-      const address = addressOf(request, proxies)
-      const handshake = authorize === undefined
-        ? Effect.zipRight(admit(address), upgrade(request, address, undefined, claim))
-        : authorized(request, address, authorize, claim)
-      return Effect.catchAll(handshake, (error) => Effect.sync(() => refusalOf(error)))
+      return protocols.length === 0 || protocols.some((one) => subprotocols.has(one))
+        ? undefined
+        : refusal(
+          "subprotocol",
+          400,
+          `None of the subprotocols is spoken here: use ${[...subprotocols].join(", ")}.`
+        )
+    }
+
+    return {
+      now: (request, claim) => {
+        const address = addressOf(request, proxies)
+        return forbidden(request) ?? notNow(address, handshakes) ?? upgrade(request, address, undefined, claim)
+      },
+      authorized: (request, authorize, claim) =>
+        Effect.suspend(() => {
+          const address = addressOf(request, proxies)
+          const refused = forbidden(request) ?? notNow(address, handshakes)
+          if (refused !== undefined) return Effect.succeed(refused)
+          handshakes++
+          return Effect.withSpan(timely(Effect.interruptible(authorize)), "NodeUpgrade.authorize").pipe(
+            (authorized) => whileThere(request.socket, authorized),
+            Effect.match({
+              onFailure: refusalOf,
+              onSuccess: (principal) => notNow(address, handshakes - 1) ?? upgrade(request, address, principal, claim)
+            }),
+            Effect.ensuring(Effect.sync(() => {
+              handshakes--
+            }))
+          )
+        })
     }
   })

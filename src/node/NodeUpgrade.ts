@@ -13,6 +13,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
+import type { Duplex } from "node:stream"
 import type { Hub } from "../core/Hub.js"
 import type { InvalidOption } from "../core/HubError.js"
 import * as NodeGuard from "./NodeGuard.js"
@@ -88,20 +89,22 @@ const mount = <P, E, R, E1, R1, RA>(
   }
 ): Mount<R | R1, RA> =>
   Effect.map(
-    NodeHandshake.make<P, E, R, E1, R1>(options, true),
-    (shake) =>
+    NodeHandshake.make<P, E, R, E1, R1>(options),
+    (handshakes) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const source = NodeHttpServerRequest.toIncomingMessage(request)
         if (NodeHandshake.isUpgrade(source)) NodeGuard.protect(source.socket)
-        const { authorize } = options
-        const principal = authorize === undefined ? undefined : Effect.suspend(() => authorize(request))
         const claim = () => {
           const response = NodeHttpServerRequest.toServerResponse(request)
           response.detachSocket(source.socket)
           response.end()
         }
+        const { authorize } = options
+        const handshake = authorize === undefined
+          ? Effect.sync(() => handshakes.now(source, claim))
+          : handshakes.authorized(source, Effect.suspend(() => authorize(request)), claim)
         return Effect.map(
-          shake(source, principal, claim),
+          handshake,
           (refusal) => refusal === undefined ? switched : HttpServerResponse.text(refusal.message, refusal)
         )
       })
@@ -170,21 +173,24 @@ export const layerGuard: {
 ): Layer.Layer<never, InvalidOption, Hub | NodeGuard.Guard | RA | Exclude<R | R1, Scope.Scope>> =>
   Layer.scopedDiscard(Effect.gen(function*() {
     const guard = yield* NodeGuard.Guard
-    const shake = yield* NodeHandshake.make<P, E, R, E1, R1>(options, false)
+    const handshakes = yield* NodeHandshake.make<P, E, R, E1, R1>(options)
     const run = yield* FiberSet.makeRuntime<RA>().pipe(Effect.interruptible)
     const { authorize } = options
+    const claim = () => {}
+    const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) =>
+      refusal !== undefined && NodeGuard.answer(socket, refusal)
     yield* guard.mount(path, (request, socket) => {
-      const principal = authorize === undefined ? undefined : Effect.suspend(() => authorize(request))
-      const handshake = shake(request, principal, () => {}).pipe(
-        Effect.tapDefect((cause) => Effect.logError("The authorisation of a handshake failed", cause)),
-        Effect.catchAllDefect(() => Effect.succeed(failed)),
-        Effect.onInterrupt(() => Effect.sync(() => NodeGuard.answer(socket, interrupted))),
-        Effect.map((refusal) => refusal !== undefined && NodeGuard.answer(socket, refusal))
+      if (authorize === undefined) return answer(socket, handshakes.now(request, claim))
+      const fiber = run(
+        handshakes.authorized(request, Effect.suspend(() => authorize(request)), claim).pipe(
+          Effect.tapDefect((cause) => Effect.logError("The authorisation of a handshake failed", cause)),
+          Effect.catchAllDefect(() => Effect.succeed(failed)),
+          Effect.onInterrupt(() => Effect.sync(() => answer(socket, interrupted))),
+          Effect.map((refusal) => answer(socket, refusal))
+        )
       )
-      const fiber = run(handshake)
-      if (fiber.unsafePoll() !== null) return
       const leave = () => fiber.unsafeInterruptAsFork(FiberId.none)
-      socket.on("close", leave)
+      socket.once("close", leave)
       fiber.addObserver(() => socket.off("close", leave))
     })
   }))

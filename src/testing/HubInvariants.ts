@@ -9,7 +9,8 @@ import type { CloseBy } from "../core/CloseReason.js"
 import type { HubState } from "../core/Hub.js"
 import type { Client } from "./Client.js"
 import { checkSequence, expect, show } from "./Expectation.js"
-import { limits, tick, type World } from "./World.js"
+import { limits, tick } from "./Setup.js"
+import type { World } from "./World.js"
 
 const order: ReadonlyArray<HubState> = ["Starting", "Open", "Draining", "Closed"]
 

@@ -17,12 +17,15 @@ import type { Message } from "../core/Frame.js"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import * as Hub from "../core/Hub.js"
 import type { HubOptions } from "../core/HubConfig.js"
+import { closeHub } from "./ApplicationCommands.js"
+import type { Command } from "./Command.js"
 import { expect } from "./Expectation.js"
-import { applied, closeHub, type Command, scripted } from "./HubCommands.js"
+import { applied, scripted } from "./HubCommands.js"
 import { check as checkInvariants, checkNothingLeft } from "./HubInvariants.js"
+import { limits, type Setup, tick } from "./Setup.js"
 import type { Peer } from "./TestTransport.js"
 import { VirtualClock } from "./VirtualClock.js"
-import { type Enter, enter, limits, type Setup, tick, World } from "./World.js"
+import { type Enter, enter, World } from "./World.js"
 
 /**
  * One of the peers in a run, for an invariant to look at.

@@ -63,11 +63,7 @@ export interface Connected<out P = undefined> extends TestTransport.TestTranspor
   readonly connection: Connection<P>
 }
 
-type Connect<P, R, R1> = Effect.Effect<
-  Connected<P>,
-  HubUnavailable | TooManyConnections,
-  Hub.Hub | Exclude<R, Scope.Scope> | Exclude<R1, Scope.Scope>
->
+type Connect<P, R> = Effect.Effect<Connected<P>, HubUnavailable | TooManyConnections, Hub.Hub | Exclude<R, Scope.Scope>>
 
 const discard = <P>(connection: Connection<P>): Effect.Effect<void> => connection.runForEach(() => Effect.void)
 
@@ -79,19 +75,20 @@ const discard = <P>(connection: Connection<P>): Effect.Effect<void> => connectio
  */
 export function connect<P, E = never, R = never, E1 = never, R1 = never>(
   options: ConnectOptions<P, E, R, E1, R1>
-): Connect<P, R, R1>
+): Connect<P, R | R1>
 export function connect<E = never, R = never, E1 = never, R1 = never>(
   options?: Omit<ConnectOptions<undefined, E, R, E1, R1>, "principal">
-): Connect<undefined, R, R1>
+): Connect<undefined, R | R1>
 export function connect<P, E, R, E1, R1>(
   options: Partial<ConnectOptions<P | undefined, E, R, E1, R1>> = {}
-): Connect<P | undefined, R, R1> {
-  return Effect.gen(function*() {
-    const hub = yield* Hub.Hub
+): Connect<P | undefined, R | R1> {
+  // @effect-diagnostics-next-line missingEffectContext:off
+  return Effect.flatMap(Hub.Hub, (hub) => {
     const { peer, transport } = TestTransport.unsafeMake({ ...options, principal: options.principal })
-    const connection = yield* hub.accept(transport, options.handler ?? discard, options)
-    peers.set(hub, (peers.get(hub) ?? new Set()).add(peer))
-    return { connection, peer, transport }
+    return Effect.map(hub.accept(transport, options.handler ?? discard, options), (connection) => {
+      peers.set(hub, (peers.get(hub) ?? new Set()).add(peer))
+      return { connection, peer, transport }
+    })
   })
 }
 

@@ -17,12 +17,12 @@ import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import type * as Hub from "../core/Hub.js"
-import type { HubOptions } from "../core/HubConfig.js"
 import { Disconnect } from "../core/HubError.js"
 import type { Transport } from "../core/Transport.js"
 import { type Behaviour, Client, type Fate, fates, type Refusal, type Refused } from "./Client.js"
 import { expect, type Item, show } from "./Expectation.js"
 import { settle } from "./HubTest.js"
+import type { Setup } from "./Setup.js"
 import type { VirtualClock } from "./VirtualClock.js"
 
 /**
@@ -49,26 +49,6 @@ export type Enter<R> = (
 export const enter =
   <E, R, E1, R1>(application: Application<E, R, E1, R1>): Enter<R | R1> => (world, client, transport) =>
     world.enter(client, transport, application)
-
-/** @internal */
-export interface Setup {
-  /** The hub starts when told. */
-  readonly late: boolean
-  /** Outboxes overflow soon, with this policy. */
-  readonly overflow: "none" | NonNullable<HubOptions["overflow"]>
-  readonly limit: number
-}
-
-/** @internal */
-export const limits = {
-  closeGrace: 300,
-  drainDeadline: 1000,
-  heartbeatInterval: 1000,
-  heartbeatTimeout: 400
-}
-
-/** Milliseconds between two looks of the hub's heartbeat, and about the precision of everything in time. */
-export const tick = 100
 
 /** @internal */
 export class World<R> {

@@ -44,7 +44,7 @@ describe("L1: whatever a connection needs exists before it starts", () => {
             yield* hub.publish("room", "to all")
             yield* connection.leave("room")
             yield* connection.close({ code: 4000, reason: "done" })
-            yield* Effect.never
+            return yield* Effect.never
           })
       })
       assert.strictEqual(connection.handshake.headers["user-agent"], "test")
@@ -86,7 +86,7 @@ describe("L2: one connection is one scope", () => {
             yield* Effect.acquireRelease(Effect.void, () => Effect.sync(() => log.push("released")))
             yield* Effect.forkScoped(Effect.onInterrupt(Effect.never, () => Effect.sync(() => log.push("child"))))
             yield* connection.join("room")
-            yield* Effect.never
+            return yield* Effect.never
           })
       })
       yield* settle
