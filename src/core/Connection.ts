@@ -38,7 +38,8 @@ export interface Connection<out P = unknown> {
   /** Takes and drops all messages until no more will come: what a handler that only sends ends with. */
   readonly discard: Effect.Effect<void>
   /**
-   * Sends to this peer, after what was sent before. Returns whether the message was accepted: not if the connection has
+   * Sends to this peer, after what was sent before; unlike what `hub.send` and `publish` send, it does not wait for the
+   * greeting, of which it is part. Returns whether the message was accepted: not if the connection has
    * ended or its outbox is full. Never waits for the peer.
    */
   readonly send: (message: Frame.Message | Frame.Frame) => Effect.Effect<boolean>

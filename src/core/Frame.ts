@@ -25,15 +25,24 @@ export type Message = string | Uint8Array
 export class Frame {
   /** Whether the payload is binary (opcode 2) rather than text (opcode 1). */
   readonly binary: boolean
-  /** Header and payload. */
-  readonly bytes: Uint8Array
+  private wire: Uint8Array
   /** Identifies what the message is about, so that the `conflate` policy can replace an older one. */
   readonly key: string | undefined
 
   constructor(binary: boolean, bytes: Uint8Array, key: string | undefined) {
     this.binary = binary
-    this.bytes = bytes
+    this.wire = bytes
     this.key = key
+  }
+
+  /** Header and payload. */
+  get bytes(): Uint8Array {
+    return this.wire
+  }
+
+  /** Lets go of the memory shared with other frames, for one that is kept. */
+  own(): void {
+    if (this.wire.buffer.byteLength > 2 * this.wire.byteLength) this.wire = this.wire.slice()
   }
 
   /** Size on the wire, in bytes. */

@@ -25,8 +25,8 @@ import { HubEvent, HubEvents, type HubState } from "./HubEvent.js"
 import * as HubMetrics from "./HubMetrics.js"
 import { type Host, LiveConnection } from "./LiveConnection.js"
 import { Turn } from "./Outbox.js"
-import { Registry, withinDeadline } from "./Registry.js"
-import { Signal } from "./Signal.js"
+import { Registry } from "./Registry.js"
+import { Signal, within } from "./Signal.js"
 import { Topics } from "./Topics.js"
 import type { Transport } from "./Transport.js"
 import { WakeScheduler } from "./Wake.js"
@@ -185,7 +185,8 @@ export const make = (
       config,
       turn: new Turn(schedule),
       wake,
-      now: () => clock.unsafeCurrentTimeMillis(),
+      // Of the monotonic clock: a step of the wall clock must not end anybody.
+      now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6,
       fork,
       join: (connection, topic) => topics.join(connection, topic),
       leave: (connection, topic) => topics.leave(connection, topic),
@@ -216,7 +217,7 @@ export const make = (
       else {
         fork(
           Effect.ensuring(
-            withinDeadline(left.until(() => gone), config.closeGrace),
+            within(left.until(() => gone), config.closeGrace),
             Effect.sync(() => transport.terminate())
           )
         )
@@ -278,9 +279,8 @@ export const make = (
       return reached
     }
 
-    const drainWhere = (filter: (connection: Connection) => boolean): Effect.Effect<void> =>
-      registry.drain(filter, () =>
-        events.emit(HubEvent.Draining({ remaining: registry.connections.size })))
+    const onBatch = () =>
+      events.emit(HubEvent.Draining({ remaining: registry.connections.size }))
 
     // Runs once, in the hub's own care: whoever asks for it, and is interrupted, does not stop it.
     const drained = yield* Deferred.make<void>()
@@ -289,10 +289,12 @@ export const make = (
       if (events.state === "Starting" || events.state === "Open") {
         events.enter("Draining")
         fork(
-          withinDeadline(runHooks, config.drainDeadline).pipe(
-            Effect.zipRight(drainWhere(() =>
-              true
-            )),
+          registry.drain(
+            () =>
+              true,
+            onBatch,
+            within(runHooks, config.drainDeadline / 2)
+          ).pipe(
             Effect.withSpan("Hub.drain", { attributes: { connections: registry.connections.size } }),
             Effect.intoDeferred(drained),
             Effect.uninterruptible
@@ -322,8 +324,12 @@ export const make = (
         )
       )))
     }
-    if (config.heartbeatInterval > 0) yield* Effect.forkScoped(Effect.interruptible(heartbeats))
-    yield* Effect.addFinalizer(() => Effect.zipRight(drain, Effect.sync(() => events.enter("Closed"))))
+    if (config.heartbeatInterval > 0) {
+      yield* Effect.forkScoped(Effect.interruptible(heartbeats))
+    }
+    yield* Effect.addFinalizer(() =>
+      Effect.zipRight(drain, Effect.sync(() => events.enter("Closed")))
+    )
 
     const using = <A>(id: number, use: (connection: LiveConnection) => A, otherwise: A): Effect.Effect<A> =>
       Effect.sync(() => {
@@ -361,7 +367,7 @@ export const make = (
           )
         }),
       drain,
-      drainWhere,
+      drainWhere: (filter) => registry.drain(filter, onBatch, Effect.void),
       beforeDrain: (effect) =>
         Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
       state: Effect.sync(() => events.state),

@@ -19,7 +19,7 @@ import { type ConnectionClosed, Disconnect } from "./HubError.js"
 import * as HubMetrics from "./HubMetrics.js"
 import { Inbox } from "./Inbox.js"
 import { Outbox, type OutboxEvents, type Turn } from "./Outbox.js"
-import { Signal } from "./Signal.js"
+import { Signal, within } from "./Signal.js"
 import type { Handshake, Transport, TransportEvents } from "./Transport.js"
 import type { WakeScheduler } from "./Wake.js"
 
@@ -236,6 +236,8 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
 
   onDrain(): void {
     this.drained = true
+    // A peer that reads is there, though its pong waits behind all that was sent before the ping.
+    this.heard = true
     this.changed.notify()
   }
 
@@ -302,6 +304,8 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
       if (graceful.has(reason.by)) yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
       if (!this.handlerDone) {
         this.fiber.unsafeInterruptAsFork(FiberId.none)
+        // For a `take` that cannot be interrupted, as in an acquire.
+        this.inbox.end(reason)
         yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
       }
       this.status = { _tag: "Sealed", reason }
@@ -317,7 +321,13 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
         yield* this.changed.until(() => this.gone)
       }
       yield* this.changed.until(() => this.handlerDone)
-      yield* Scope.close(this.scope, Exit.void)
+      yield* Effect.catchAllCause(
+        Scope.close(this.scope, Exit.void),
+        (cause) =>
+          Effect.logError("A finalizer of a connection failed", cause).pipe(
+            Effect.annotateLogs({ package: "effect-ws-hub", connection: this.id })
+          )
+      )
       this.status = { _tag: "Closed", reason }
       this.host.onClosed(this, reason)
       this.changed.notify()
@@ -327,11 +337,7 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   /** Waits for the condition, at most the close grace. */
   private within(condition: () => boolean): Effect.Effect<void> {
     return Effect.suspend(() =>
-      condition() ? Effect.void : this.changed.until(condition).pipe(
-        Effect.interruptible,
-        Effect.timeout(this.host.config.closeGrace),
-        Effect.ignore
-      )
+      condition() ? Effect.void : within(this.changed.until(condition), this.host.config.closeGrace)
     )
   }
 

@@ -86,6 +86,8 @@ export class Outbox {
   private held: Map<unknown, Frame.Frame> | undefined = new Map()
   private gatheredBytes = 0
   private nextNumber = 0
+  /** A frame costs memory beside its bytes, so tiny ones are bounded in number. */
+  private readonly mostFrames: number
   private readonly turn: Turn
   private readonly transport: Transport
   private readonly config: HubConfig
@@ -95,6 +97,7 @@ export class Outbox {
     this.turn = turn
     this.transport = transport
     this.config = config
+    this.mostFrames = Math.max(256, config.outboxBytes / 64)
     this.events = events
   }
 
@@ -200,14 +203,17 @@ export class Outbox {
       HubMetrics.overflow("conflated").unsafeUpdate(1, [])
     }
     const room = this.config.outboxBytes - (this.batch?.size ?? 0) - this.transport.bufferedBytes() - frame.size
-    if (this.gatheredBytes > room) {
+    const isFull = () => this.gatheredBytes > room || frames.size >= this.mostFrames
+    if (isFull()) {
       if (this.config.overflow !== "drop-oldest" || room < 0) return this.overflow()
       for (const [key, oldest] of frames) {
-        if (this.gatheredBytes <= room) break
+        if (!isFull()) break
         this.drop(frames, key, oldest)
         this.events.onOverflow("dropped")
       }
+      if (isFull()) return this.overflow()
     }
+    frame.own()
     frames.set(this.config.overflow === "conflate" ? frame.key ?? this.nextNumber++ : this.nextNumber++, frame)
     this.gatheredBytes += frame.size
     return true

@@ -12,7 +12,7 @@ import type { HubConfig } from "./HubConfig.js"
 import { TooManyConnections } from "./HubError.js"
 import * as HubMetrics from "./HubMetrics.js"
 import type { LiveConnection } from "./LiveConnection.js"
-import { Signal } from "./Signal.js"
+import { Signal, within } from "./Signal.js"
 
 /** Milliseconds between two batches of a drain. */
 const tick = 100
@@ -56,10 +56,14 @@ export class Registry {
   }
 
   /**
-   * Ends the chosen connections in paced batches, and cuts off those that are left at the deadline. Completes when none
-   * is left. `onBatch` runs after each batch.
+   * Runs `before`, then ends the chosen connections in paced batches, and cuts off those that are left at the deadline.
+   * Completes when none is left. `onBatch` runs after each batch.
    */
-  drain(filter: (connection: Connection) => boolean, onBatch: () => void): Effect.Effect<void> {
+  drain(
+    filter: (connection: Connection) => boolean,
+    onBatch: () => void,
+    before: Effect.Effect<unknown>
+  ): Effect.Effect<void> {
     return Effect.suspend(() => {
       const chosen = Array.from(this.connections.values()).filter(filter)
       let first = 0
@@ -72,6 +76,7 @@ export class Registry {
       const ticks = Math.max(1, Math.floor(drainDeadline / 2 / tick))
       const size = Math.max(Math.ceil(drainPace * tick / 1000), Math.ceil(chosen.length / ticks))
       const end = Effect.gen(this, function*() {
+        yield* before
         // Not in the order of arrival, so that those who came together do not return together.
         const order = Array.from(chosen.length > size ? yield* Random.shuffle(chosen) : chosen)
         for (let from = 0; from < order.length; from += size) {
@@ -82,10 +87,13 @@ export class Registry {
         yield* this.left.until(allLeft)
       })
       const cutOff = Effect.suspend(() => {
-        for (const connection of chosen) if (this.connections.has(connection.id)) connection.terminate()
+        for (const connection of chosen) {
+          connection.end(reasons.drain)
+          if (this.connections.has(connection.id)) connection.terminate()
+        }
         return this.left.until(allLeft)
       })
-      return Effect.zipRight(withinDeadline(end, drainDeadline), cutOff)
+      return Effect.zipRight(within(end, drainDeadline), cutOff)
     })
   }
 
@@ -98,11 +106,3 @@ export class Registry {
     else this.addresses.set(remoteAddress.value, total)
   }
 }
-
-/**
- * Gives up on the effect at the deadline, in milliseconds, even in a finalizer.
- *
- * @internal
- */
-export const withinDeadline = (effect: Effect.Effect<unknown>, deadline: number): Effect.Effect<void> =>
-  effect.pipe(Effect.interruptible, Effect.timeout(deadline), Effect.ignore)

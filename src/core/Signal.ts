@@ -19,14 +19,11 @@ export class Signal {
   /** Something changed: whoever waits looks again. */
   notify(): void {
     const { first, others } = this
-    if (first !== undefined) {
-      this.first = undefined
-      first()
-    }
-    if (others !== none) {
-      this.others = none
-      for (const wake of others) wake()
-    }
+    // Cleared before anyone wakes: whoever runs at once may wait again.
+    this.first = undefined
+    this.others = none
+    first?.()
+    for (const wake of others) wake()
   }
 
   /** Completes when the condition holds. */
@@ -51,3 +48,12 @@ export class Signal {
     })
   }
 }
+
+/**
+ * Gives up on the effect after so many milliseconds, even in a finalizer, and even if the effect cannot be interrupted:
+ * then it goes on by itself.
+ *
+ * @internal
+ */
+export const within = (effect: Effect.Effect<unknown>, millis: number): Effect.Effect<void> =>
+  effect.pipe(Effect.interruptible, Effect.disconnect, Effect.interruptible, Effect.timeout(millis), Effect.ignore)

@@ -92,7 +92,7 @@ type Upgrade = (request: Http.IncomingMessage, socket: Duplex) => unknown
  */
 export class Guard extends Context.Tag("effect-ws-hub/NodeGuard")<Guard, {
   /** Gives upgrades at this path to the function, until the scope closes. The latest mount of a path has it. */
-  readonly mount: (path: string, upgrade: Upgrade) => Effect.Effect<void, never, Scope.Scope>
+  readonly mount: (path: string, upgrade: Upgrade) => Effect.Effect<unknown, never, Scope.Scope>
 }>() {}
 
 /**
@@ -121,7 +121,7 @@ export const createServer = (options: Options = {}): Http.Server => make(options
 
 const make = (options: Options): { readonly server: Http.Server; readonly guard: Guard["Type"] } => {
   const { closeGrace = 2000, headersTimeout = 10_000 } = options
-  const mounts = new Map<string, Upgrade>()
+  const mounts = new Map<string, ReadonlyArray<Upgrade>>()
   const server = Http.createServer({
     headersTimeout,
     // Node wants this to be the longer of the two; 0 stands for no limit in both.
@@ -134,7 +134,7 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
     const [request, socket, head] = args as [Http.IncomingMessage, Duplex, Buffer]
     protect(socket)
     if (head.length > 0) heads.set(request, head)
-    const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")
+    const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")?.at(-1)
     if (upgrade !== undefined) upgrade(request, socket)
     else if (server.listenerCount("upgrade") > 1) emit(event, ...args)
     else answer(socket, unavailable)
@@ -158,10 +158,13 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
   const guard = Guard.of({
     mount: (path, upgrade) =>
       Effect.acquireRelease(
-        Effect.sync(() => {
-          mounts.set(path, upgrade)
-        }),
-        () => Effect.sync(() => mounts.get(path) === upgrade && mounts.delete(path))
+        Effect.sync(() => mounts.set(path, [...mounts.get(path) ?? [], upgrade])),
+        () =>
+          Effect.sync(() => {
+            const others = (mounts.get(path) ?? []).filter((other) => other !== upgrade)
+            if (others.length === 0) mounts.delete(path)
+            else mounts.set(path, others)
+          })
       )
   })
   return { server, guard }

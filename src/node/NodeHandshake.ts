@@ -139,6 +139,22 @@ const originAllowed = (request: IncomingMessage, origins: "same" | "any" | Reado
   return URL.canParse(origin) && new URL(origin).host === request.headers.host?.toLowerCase()
 }
 
+const parseOrigins = (
+  origins: "same" | "any" | ReadonlyArray<string> | undefined
+): Effect.Effect<"same" | "any" | ReadonlySet<string>, InvalidOption> => {
+  if (typeof origins !== "object") return Effect.succeed(origins ?? "same")
+  const isOrigin = (origin: string) =>
+    origin === "null" || (URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase())
+  const wrong = origins.find((origin) => !isOrigin(origin))
+  return wrong === undefined
+    ? Effect.succeed(new Set(origins.map((origin) => origin.toLowerCase())))
+    : new InvalidOption({
+      key: "origins",
+      expected: "origins such as https://app.example, without a path",
+      actual: wrong
+    })
+}
+
 const parseProxies = (
   proxies: ReadonlyArray<string> | undefined
 ): Effect.Effect<BlockList | undefined, InvalidOption> =>
@@ -245,9 +261,7 @@ export const make = <P, E, R, E1, R1>(
     const hub = yield* Hub
     const run = Runtime.runFork(yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>())
     const proxies = yield* parseProxies(options.trustedProxies)
-    const origins = typeof options.origins === "object"
-      ? new Set(options.origins.map((origin) => origin.toLowerCase()))
-      : options.origins ?? "same"
+    const origins = yield* parseOrigins(options.origins)
     const subprotocols = new Set(options.subprotocols)
     const serverOptions = {
       noServer: true,
@@ -282,8 +296,7 @@ export const make = <P, E, R, E1, R1>(
 
     /**
      * From 101 to registered in one step: no other fiber, and no interruption, comes between. The connection descends from
-     * the mount, and not from the request's fiber, which it would keep in memory. The hub answers a transport that it
-     * cannot take itself.
+     * the mount, not from the request's fiber. The hub answers a transport that it cannot take itself.
      */
     const upgrade = (
       request: IncomingMessage,
@@ -323,16 +336,20 @@ export const make = <P, E, R, E1, R1>(
           const address = addressOf(request, proxies)
           const refused = forbidden(request) ?? notNow(address, handshakes)
           if (refused !== undefined) return Effect.succeed(refused)
-          handshakes++
-          return Effect.withSpan(timely(Effect.interruptible(authorize)), "NodeUpgrade.authorize").pipe(
-            (authorized) => whileThere(request.socket, authorized),
-            Effect.match({
-              onFailure: refusalOf,
-              onSuccess: (principal) => notNow(address, handshakes - 1) ?? upgrade(request, address, principal, claim)
-            }),
-            Effect.ensuring(Effect.sync(() => {
-              handshakes--
-            }))
+          return Effect.acquireUseRelease(
+            Effect.sync(() => handshakes++),
+            () =>
+              whileThere(
+                request.socket,
+                Effect.withSpan(timely(Effect.interruptible(authorize)), "NodeUpgrade.authorize")
+              ).pipe(
+                Effect.match({
+                  onFailure: refusalOf,
+                  onSuccess: (principal) =>
+                    notNow(address, handshakes - 1) ?? upgrade(request, address, principal, claim)
+                })
+              ),
+            () => Effect.sync(() => handshakes--)
           )
         })
     }

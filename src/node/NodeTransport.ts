@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream"
 import type { RawData, WebSocket } from "ws"
 import { CloseCode, CloseReason, isSendable, reasons, truncate } from "../core/CloseReason.js"
 import type { Batch, Message } from "../core/Frame.js"
+import * as HubMetrics from "../core/HubMetrics.js"
 import type { Handshake, Transport, TransportEvents } from "../core/Transport.js"
 
 /** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
@@ -46,6 +47,8 @@ class NodeTransport<out P> implements Transport<P> {
   private early: Array<Message> | undefined = []
   private end: CloseReason | undefined = undefined
   private gone = false
+  /** Compressed messages on their way. */
+  private unsent = 0
   private readonly ws: WebSocket
   private readonly socket: Duplex
   private readonly compressed: boolean
@@ -72,10 +75,10 @@ class NodeTransport<out P> implements Transport<P> {
     const early = this.early ?? []
     this.early = undefined
     this.events = events
+    if (this.ws.isPaused) this.ws.resume()
     for (const message of early) events.onMessage(message)
     if (this.end !== undefined) events.onEnd(this.end)
     if (this.gone) events.onGone()
-    else if (this.ws.isPaused) this.ws.resume()
   }
 
   private ended(reason: CloseReason): void {
@@ -93,15 +96,20 @@ class NodeTransport<out P> implements Transport<P> {
   }
 
   write(batch: Batch): boolean {
-    if (this.ws.readyState !== this.ws.OPEN) return true
+    if (this.ws.readyState !== this.ws.OPEN) {
+      // The peer is about to be gone: its close frame was answered by `ws`.
+      HubMetrics.undelivered("out").unsafeUpdate(batch.count, [])
+      return true
+    }
     if (!this.compressed) return this.socket.write(toBuffer(batch.bytes)) || this.socket.writableLength === 0
+    this.unsent += batch.count
     for (const frame of batch.frames) this.ws.send(frame.payload, { binary: frame.binary }, this.sent)
     return this.ws.bufferedAmount < this.socket.writableHighWaterMark
   }
 
   /** A compressed message has left: tell the connection once all have. */
   private readonly sent = (): void => {
-    if (this.ws.bufferedAmount === 0) this.events.onDrain()
+    if (--this.unsent === 0) this.events.onDrain()
   }
 
   bufferedBytes(): number {

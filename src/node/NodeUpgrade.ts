@@ -176,17 +176,21 @@ export const layerGuard: {
     const handshakes = yield* NodeHandshake.make<P, E, R, E1, R1>(options)
     const run = yield* FiberSet.makeRuntime<RA>().pipe(Effect.interruptible)
     const { authorize } = options
-    const claim = () => {}
     const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) =>
       refusal !== undefined && NodeGuard.answer(socket, refusal)
     yield* guard.mount(path, (request, socket) => {
-      if (authorize === undefined) return answer(socket, handshakes.now(request, claim))
+      if (authorize === undefined) return answer(socket, handshakes.now(request, () => {}))
+      let claimed = false
+      const claim = () => {
+        claimed = true
+      }
+      const refuse = (refusal: NodeHandshake.Refusal | undefined) => claimed || answer(socket, refusal)
       const fiber = run(
         handshakes.authorized(request, Effect.suspend(() => authorize(request)), claim).pipe(
           Effect.tapDefect((cause) => Effect.logError("The authorisation of a handshake failed", cause)),
           Effect.catchAllDefect(() => Effect.succeed(failed)),
-          Effect.onInterrupt(() => Effect.sync(() => answer(socket, interrupted))),
-          Effect.map((refusal) => answer(socket, refusal))
+          Effect.onInterrupt(() => Effect.sync(() => refuse(interrupted))),
+          Effect.map(refuse)
         )
       )
       const leave = () => fiber.unsafeInterruptAsFork(FiberId.none)

@@ -114,7 +114,7 @@ export class Client {
     this.heardAt = now
     const { peer, transport } = TestTransport.unsafeMake({
       principal: undefined,
-      highWaterMark: 64,
+      highWaterMark: 16,
       overshoot: behaviour.overshoot
     })
     this.peer = peer

@@ -201,7 +201,7 @@ export const checkHub = (runs: RunOptions = {}): Effect.Effect<void> =>
       options: (setup) => ({
         connections: setup.limit,
         inboxBytes: 150,
-        outboxBytes: setup.overflow === "none" ? 1048576 : 200,
+        outboxBytes: setup.overflow === "none" ? 1048576 : 600,
         overflow: setup.overflow === "none" ? "disconnect" : setup.overflow,
         messagesPerSecond: "off",
         ...limits

@@ -19,7 +19,7 @@ export const connect = kinds(
     slow: FastCheck.boolean(),
     joins: FastCheck.option(topic, { nil: undefined }),
     echoes: FastCheck.boolean(),
-    cleanup: FastCheck.constantFrom(0, 0, 200),
+    cleanup: FastCheck.constantFrom(0, 0, 0, 200, 700),
     overshoot: FastCheck.nat(2)
   }),
   (behaviour): Command => ({

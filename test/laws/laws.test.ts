@@ -6,7 +6,7 @@ import { HubTest, TestTransport } from "effect-ws-hub/testing"
 const { settle } = HubTest
 
 /** A payload whose frame has this many bytes. */
-const frameOf = (bytes: number, letter = "x") => letter.repeat(bytes - 2)
+const frameOf = (bytes: number, letter = "x") => letter.repeat(bytes - (bytes < 128 ? 2 : 4))
 
 /** All events from here on, as they come. */
 const record = Effect.gen(function*() {
@@ -28,6 +28,21 @@ const makeHub = (options?: HubConfig.HubOptions, ready?: Effect.Effect<unknown>)
 const isDone = <A, E>(fiber: Fiber.RuntimeFiber<A, E>) => Effect.map(Fiber.poll(fiber), Option.isSome)
 
 describe("L1: whatever a connection needs exists before it starts", () => {
+  it.scoped("the handler takes its first step when its connection is registered and open", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const seen: Array<readonly [number, number]> = []
+      const { peer, transport } = yield* TestTransport.make()
+      const look = Effect.flatMap(
+        hub.size,
+        (size) => Effect.map(peer.counters, ({ opened }) => void seen.push([size, opened]))
+      )
+      const connection = yield* hub.accept(transport, () => look, { greeting: () => look })
+      assert.deepStrictEqual(seen, [])
+      yield* connection.closed
+      assert.deepStrictEqual(seen, [[1, 1], [1, 1]])
+    }).pipe(Effect.provide(HubTest.layer())))
+
   it.scoped("the handler's first step can use everything", () =>
     Effect.gen(function*() {
       const { connection, peer } = yield* HubTest.connect({
@@ -393,6 +408,30 @@ describe("L6: order at close", () => {
       assert.strictEqual((yield* stays.peer.closed).code, 1006)
     }).pipe(Effect.provide(HubTest.layer({ closeGrace: "1 second" }))))
 
+  it.scoped("what the handler holds is released when it has ended, however long that takes", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const log: Array<string> = []
+      const { connection, peer } = yield* HubTest.connect({
+        handler: () =>
+          Effect.acquireRelease(Effect.void, () => Effect.sync(() => log.push("released"))).pipe(
+            Effect.zipRight(Effect.onInterrupt(
+              Effect.never,
+              () => Effect.zipRight(Effect.sleep("10 seconds"), Effect.sync(() => log.push("ended")))
+            ))
+          )
+      })
+      yield* settle
+      yield* connection.close()
+      yield* TestClock.adjust("9 seconds")
+      assert.isTrue(yield* peer.isGone)
+      assert.deepStrictEqual(log, [])
+      assert.strictEqual(yield* hub.size, 1)
+      yield* TestClock.adjust("1 seconds")
+      yield* connection.closed
+      assert.deepStrictEqual(log, ["ended", "released"])
+    }).pipe(Effect.provide(HubTest.layer({ closeGrace: "1 second" }))))
+
   it.scoped("a peer that leaves lets the handler finish, and one that stalls is interrupted after the grace", () =>
     Effect.gen(function*() {
       const interrupted = yield* Deferred.make<void>()
@@ -519,25 +558,25 @@ describe("L8: bounded", () => {
   it.scoped("an outbox holds its bytes, the frame being added included, and not one more", () =>
     Effect.gen(function*() {
       const full = yield* stalled()
-      assert.deepStrictEqual(yield* inTurns(full.connection, frameOf(60), frameOf(40)), [true, true])
+      assert.deepStrictEqual(yield* inTurns(full.connection, frameOf(1200), frameOf(800)), [true, true])
       assert.isTrue(yield* (yield* Hub.Hub).join(full.connection.id, "open"))
-      assert.strictEqual(full.transport.bufferedBytes(), 60)
+      assert.strictEqual(full.transport.bufferedBytes(), 1200)
       const over = yield* stalled()
-      assert.deepStrictEqual(yield* inTurns(over.connection, frameOf(60), frameOf(41)), [true, false])
+      assert.deepStrictEqual(yield* inTurns(over.connection, frameOf(1200), frameOf(801)), [true, false])
       yield* over.peer.resumeReading
       assert.deepStrictEqual(yield* over.peer.closed, { code: 1008, reason: "slow consumer" })
-      assert.deepStrictEqual(yield* over.peer.received, [frameOf(60)])
+      assert.deepStrictEqual(yield* over.peer.received, [frameOf(1200)])
       assert.strictEqual((yield* over.connection.closed).by, "slow-consumer")
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100 }))))
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000 }))))
 
   it.scoped("a frame larger than the outbox is never accepted, even by a peer that reads", () =>
     Effect.gen(function*() {
       const { connection } = yield* HubTest.connect()
-      assert.isTrue(yield* connection.send(frameOf(100)))
-      assert.isTrue(yield* connection.send(frameOf(100)))
-      assert.isFalse(yield* connection.send(frameOf(101)))
+      assert.isTrue(yield* connection.send(frameOf(2000)))
+      assert.isTrue(yield* connection.send(frameOf(2000)))
+      assert.isFalse(yield* connection.send(frameOf(2001)))
       assert.strictEqual((yield* connection.closed).by, "slow-consumer")
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100 }))))
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000 }))))
 
   it.scoped("a slow consumer delays neither the publisher nor the others", () =>
     Effect.gen(function*() {
@@ -547,7 +586,7 @@ describe("L8: bounded", () => {
       const quick = yield* HubTest.connect()
       const counts: Array<number> = []
       for (const letter of ["a", "b", "c"]) {
-        counts.push(yield* hub.broadcast(frameOf(50, letter)))
+        counts.push(yield* hub.broadcast(frameOf(1000, letter)))
         yield* settle
       }
       assert.deepStrictEqual(counts, [2, 2, 1])
@@ -556,26 +595,26 @@ describe("L8: bounded", () => {
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual((yield* slow.connection.closed).code, 1008)
       assert.strictEqual(yield* hub.size, 1)
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100, closeGrace: "1 second" }))))
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, closeGrace: "1 second" }))))
 
   it.scoped("drop-newest drops what does not fit, tells once, and keeps the connection", () =>
     Effect.gen(function*() {
       const events = yield* record
       const { connection, peer } = yield* stalled()
       assert.deepStrictEqual(
-        yield* inTurns(connection, frameOf(50, "a"), frameOf(40, "b"), frameOf(11, "c"), frameOf(10, "d")),
+        yield* inTurns(connection, frameOf(1000, "a"), frameOf(800, "b"), frameOf(201, "c"), frameOf(200, "d")),
         [true, true, false, true]
       )
-      yield* inTurns(connection, frameOf(10, "e"))
+      yield* inTurns(connection, frameOf(200, "e"))
       assert.strictEqual(events.filter((event) => event._tag === "Overflow").length, 1)
       yield* peer.resumeReading
       yield* settle
-      assert.deepStrictEqual(yield* peer.received, [frameOf(50, "a"), frameOf(40, "b"), frameOf(10, "d")])
+      assert.deepStrictEqual(yield* peer.received, [frameOf(1000, "a"), frameOf(800, "b"), frameOf(200, "d")])
       yield* peer.pauseReading
-      yield* inTurns(connection, frameOf(100, "f"), frameOf(100, "g"))
+      yield* inTurns(connection, frameOf(2000, "f"), frameOf(2000, "g"))
       assert.strictEqual(events.filter((event) => event._tag === "Overflow").length, 2)
       yield* peer.resumeReading
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100, overflow: "drop-newest" }))))
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "drop-newest" }))))
 
   it.scoped("drop-oldest drops as many of the oldest as it takes, but not what the socket has", () =>
     Effect.gen(function*() {
@@ -583,57 +622,57 @@ describe("L8: bounded", () => {
       assert.deepStrictEqual(
         yield* inTurns(
           connection,
-          frameOf(40, "a"),
-          frameOf(20, "b"),
-          frameOf(20, "c"),
-          frameOf(20, "d"),
-          frameOf(30, "e")
+          frameOf(800, "a"),
+          frameOf(400, "b"),
+          frameOf(400, "c"),
+          frameOf(400, "d"),
+          frameOf(600, "e")
         ),
         [true, true, true, true, true]
       )
-      assert.deepStrictEqual(yield* inTurns(connection, frameOf(61, "f")), [false])
+      assert.deepStrictEqual(yield* inTurns(connection, frameOf(1201, "f")), [false])
       yield* peer.resumeReading
       yield* settle
-      assert.deepStrictEqual(yield* peer.received, [frameOf(40, "a"), frameOf(20, "d"), frameOf(30, "e")])
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100, overflow: "drop-oldest" }))))
+      assert.deepStrictEqual(yield* peer.received, [frameOf(800, "a"), frameOf(400, "d"), frameOf(600, "e")])
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "drop-oldest" }))))
 
   it.scoped("conflate keeps the last of each key while the peer is behind, and disconnects if that is too much", () =>
     Effect.gen(function*() {
       const hub = yield* Hub.Hub
       const { peer } = yield* stalled()
       const publish = (message: string, key?: string) => Effect.zipLeft(hub.broadcast(message, { key }), settle)
-      assert.strictEqual(yield* publish(frameOf(40, "-"), "x"), 1)
+      assert.strictEqual(yield* publish(frameOf(800, "-"), "x"), 1)
       for (const letter of ["a", "b", "c"]) {
-        assert.strictEqual(yield* publish(frameOf(20, letter), "x"), 1)
-        assert.strictEqual(yield* publish(frameOf(20, letter.toUpperCase()), "y"), 1)
+        assert.strictEqual(yield* publish(frameOf(400, letter), "x"), 1)
+        assert.strictEqual(yield* publish(frameOf(400, letter.toUpperCase()), "y"), 1)
       }
-      assert.strictEqual(yield* publish(frameOf(20, "n")), 1)
+      assert.strictEqual(yield* publish(frameOf(400, "n")), 1)
       yield* peer.resumeReading
       yield* settle
       const received = yield* peer.received
-      assert.deepStrictEqual(received, [frameOf(40, "-"), frameOf(20, "c"), frameOf(20, "C"), frameOf(20, "n")])
+      assert.deepStrictEqual(received, [frameOf(800, "-"), frameOf(400, "c"), frameOf(400, "C"), frameOf(400, "n")])
       // A peer that keeps up gets all of them.
-      yield* publish(frameOf(20, "d"), "x")
-      yield* publish(frameOf(20, "e"), "x")
+      yield* publish(frameOf(400, "d"), "x")
+      yield* publish(frameOf(400, "e"), "x")
       assert.strictEqual((yield* peer.received).length, received.length + 2)
       yield* peer.pauseReading
-      for (const key of ["1", "2", "3", "4", "5"]) yield* publish(frameOf(20, key), key)
-      assert.strictEqual(yield* publish(frameOf(20), "6"), 0)
+      for (const key of ["1", "2", "3", "4", "5"]) yield* publish(frameOf(400, key), key)
+      assert.strictEqual(yield* publish(frameOf(400), "6"), 0)
       yield* peer.resumeReading
       assert.strictEqual((yield* peer.closed).code, 1008)
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100, overflow: "conflate" }))))
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "conflate" }))))
 
   it.scoped("what waits for the greeting is bounded too", () =>
     Effect.gen(function*() {
       const hub = yield* Hub.Hub
       const { connection } = yield* HubTest.connect({ greeting: () => Effect.never })
       yield* settle
-      assert.strictEqual(yield* hub.broadcast(frameOf(60)), 1)
-      assert.strictEqual(yield* hub.broadcast(frameOf(40)), 1)
+      assert.strictEqual(yield* hub.broadcast(frameOf(1200)), 1)
+      assert.strictEqual(yield* hub.broadcast(frameOf(800)), 1)
       assert.strictEqual(yield* hub.broadcast(frameOf(3)), 0)
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* connection.closed).by, "slow-consumer")
-    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 100, closeGrace: "1 second" }))))
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, closeGrace: "1 second" }))))
 
   it.scoped("a full inbox stops reading from that socket, until half of it is taken, and loses nothing", () =>
     Effect.gen(function*() {
@@ -666,6 +705,18 @@ describe("L8: bounded", () => {
       assert.isAbove(counters.resumed, 0)
       assert.strictEqual(counters.resumed, counters.paused)
     }).pipe(Effect.provide(HubTest.layer({ inboxBytes: 100 }))))
+
+  it.scoped("and not before", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* HubTest.connect({ handler: () => Effect.never })
+      yield* Effect.forEach(["1", "2", "3", "4", "5"], (n) => peer.send(n.padEnd(18)))
+      const resumed = Effect.map(peer.counters, (counters) => counters.resumed)
+      // Four of 50 bytes fill it; two are half.
+      yield* connection.take
+      assert.strictEqual(yield* resumed, 0)
+      yield* connection.take
+      assert.strictEqual(yield* resumed, 1)
+    }).pipe(Effect.provide(HubTest.layer({ inboxBytes: 200 }))))
 
   it.scoped("a peer over its rate is closed", () =>
     Effect.gen(function*() {
