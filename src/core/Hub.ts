@@ -5,31 +5,20 @@
  */
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
-import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { CloseCode, type CloseReason, type CloseWith, reasons } from "./CloseReason.js"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { CloseReason, CloseWith } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
-import * as Frame from "./Frame.js"
-import * as Handler from "./Handler.js"
+import type * as Frame from "./Frame.js"
+import type * as Handler from "./Handler.js"
 import * as HubConfig from "./HubConfig.js"
-import { HubUnavailable, type InvalidOption, type TooManyConnections } from "./HubError.js"
-import { HubEvent, HubEvents, type HubState } from "./HubEvent.js"
-import * as HubMetrics from "./HubMetrics.js"
-import { type Host, LiveConnection } from "./LiveConnection.js"
-import { Turn } from "./Outbox.js"
-import { Registry } from "./Registry.js"
-import { Signal, within } from "./Signal.js"
-import { Topics } from "./Topics.js"
+import type { HubUnavailable, InvalidOption, TooManyConnections } from "./HubError.js"
+import type { HubEvent, HubState } from "./HubEvent.js"
+import * as HubLive from "./HubLive.js"
 import type { Transport } from "./Transport.js"
-import { WakeScheduler } from "./Wake.js"
 
 export {
   /**
@@ -48,18 +37,15 @@ export {
   type HubState
 } from "./HubEvent.js"
 
-/**
- * Decides when the frames of one turn of the event loop are written. The default is `setImmediate`: after the sockets
- * that had something to read were read. Tests may want another.
- *
- * @since 1.0.0
- * @category tags
- */
-export class TurnScheduler extends Context.Reference<TurnScheduler>()("effect-ws-hub/TurnScheduler", {
-  defaultValue: () => (task: () => void): void => {
-    setImmediate(task)
-  }
-}) {}
+export {
+  /**
+   * Decides when the frames of one turn of the event loop are written.
+   *
+   * @since 1.0.0
+   * @category tags
+   */
+  TurnScheduler
+} from "./Turn.js"
 
 /**
  * What `publish` and `broadcast` take besides the message.
@@ -164,217 +150,10 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
  * @since 1.0.0
  * @category constructors
  */
-export const make = (
+export const make: (
   options?: HubConfig.HubOptions,
   ready?: Effect.Effect<unknown>
-): Effect.Effect<Hub["Type"], InvalidOption, Scope.Scope> =>
-  Effect.gen(function*() {
-    const config = yield* HubConfig.make(options)
-    const clock = yield* Effect.clock
-    const schedule = yield* TurnScheduler
-    const wake = new WakeScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
-    // Acquired first, so released last: the fibers that end connections outlive the connections.
-    const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
-    const events = new HubEvents(yield* PubSub.sliding<HubEvent>(4096), fork)
-    const registry = new Registry(config)
-    const topics = new Topics<LiveConnection>()
-    const hooks = new Set<Effect.Effect<unknown>>()
-    let nextId = 1
-
-    const host: Host = {
-      config,
-      turn: new Turn(schedule),
-      wake,
-      // Of the monotonic clock: a step of the wall clock must not end anybody.
-      now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6,
-      fork,
-      join: (connection, topic) => topics.join(connection, topic),
-      leave: (connection, topic) => topics.leave(connection, topic),
-      onEnded: (connection) => topics.leaveAll(connection),
-      onOverflow: (connection) => events.emit(HubEvent.Overflow({ connection })),
-      onClosed: (connection, reason) => {
-        registry.remove(connection)
-        HubMetrics.closes(reason.by).unsafeUpdate(1, [])
-        events.emit(HubEvent.Closed({ connection, reason }))
-      }
-    }
-
-    const refusal: Hub["Type"]["unsafeRefusal"] = (remoteAddress, others = 0) =>
-      events.state === "Open" ? registry.full(remoteAddress, others) : new HubUnavailable({ state: events.state })
-
-    /** Tells a peer that is not let in, and lets go of its socket: at once if the hub is no longer there to wait. */
-    const refuse = (transport: Transport, error: HubUnavailable | TooManyConnections): void => {
-      let gone = false
-      const left = new Signal()
-      const ignore = () => {}
-      const onGone = () => {
-        gone = true
-        left.notify()
-      }
-      transport.open({ onMessage: ignore, onPong: ignore, onDrain: ignore, onEnd: ignore, onGone })
-      transport.close(error._tag === "HubUnavailable" ? CloseCode.goingAway : CloseCode.tryAgainLater, error.message)
-      if (events.state === "Closed") transport.terminate()
-      else {
-        fork(
-          Effect.ensuring(
-            within(left.until(() => gone), config.closeGrace),
-            Effect.sync(() => transport.terminate())
-          )
-        )
-      }
-    }
-
-    const accept = <P, E, R, E1 = never, R1 = never>(
-      transport: Transport<P>,
-      run: Handler.Handler<P, E, R>,
-      options: Handler.HandlerOptions<P, E, E1, R1> = {}
-    ): Accepted<LiveConnection<P>, R | R1> =>
-      Effect.flatMap(Scope.make(), (scope) =>
-        Effect.withFiberRuntime<LiveConnection<P>, HubUnavailable | TooManyConnections, Exclude<R | R1, Scope.Scope>>(
-          (parent) => {
-            const refused = refusal(transport.handshake.remoteAddress)
-            if (refused !== undefined) {
-              refuse(transport, refused)
-              return Effect.fail(refused)
-            }
-            const context = parent.currentContext as Context.Context<Exclude<R | R1, Scope.Scope>>
-            const refs = parent.getFiberRefs()
-            const outer = FiberRefs.getOrDefault(refs, FiberRef.currentScheduler)
-            const scheduler = outer === wake.inner ? wake : outer
-            const start = Handler.start(host, scheduler, refs, context, run, options)
-            const connection = new LiveConnection<P>(host, nextId++, transport, scope, start)
-            registry.add(connection)
-            HubMetrics.opens.unsafeUpdate(1, [])
-            events.emit(HubEvent.Opened({ connection }))
-            transport.open(connection)
-            return Effect.succeed(connection)
-          }
-        ))
-
-    const serve: Hub["Type"]["serve"] = (transport, run, options) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(accept(transport, run, options), (connection) =>
-          Effect.onInterrupt(restore(connection.closed), () => {
-            connection.end(reasons.interrupt)
-            return connection.closed
-          }))
-      )
-
-    const fanOut = (
-      to: Iterable<LiveConnection>,
-      message: Frame.Message | Frame.Frame,
-      options: PublishOptions | undefined
-    ): number => {
-      const frame = Frame.make(message, options)
-      const except = options?.except
-      let reached = 0
-      for (const connection of to) {
-        if (connection !== except && connection.deliver(frame)) {
-          reached++
-        }
-      }
-      HubMetrics.messagesOut.unsafeUpdate(reached, [])
-      HubMetrics.bytesOut.unsafeUpdate(reached * frame.size, [])
-      HubMetrics.fanOut.unsafeUpdate(reached, [])
-      return reached
-    }
-
-    const onBatch = () =>
-      events.emit(HubEvent.Draining({ remaining: registry.connections.size }))
-
-    // Runs once, in the hub's own care: whoever asks for it, and is interrupted, does not stop it.
-    const drained = yield* Deferred.make<void>()
-    const runHooks = Effect.forEach(hooks, Effect.exit, { concurrency: "unbounded", discard: true })
-    const drain = Effect.suspend(() => {
-      if (events.state === "Starting" || events.state === "Open") {
-        events.enter("Draining")
-        fork(
-          registry.drain(
-            () =>
-              true,
-            onBatch,
-            within(runHooks, config.drainDeadline / 2)
-          ).pipe(
-            Effect.withSpan("Hub.drain", { attributes: { connections: registry.connections.size } }),
-            Effect.intoDeferred(drained),
-            Effect.uninterruptible
-          )
-        )
-      }
-      return Deferred.await(drained)
-    })
-
-    const heartbeats = Effect.forever(Effect.zipRight(
-      Effect.sleep(Math.max(1, Math.min(config.heartbeatInterval, config.heartbeatTimeout) / 4)),
-      Effect.sync(() => {
-        const now = host.now()
-        for (const connection of registry.connections.values()) {
-          connection.heartbeat(now)
-        }
-      })
-    ))
-
-    if (ready === undefined) {
-      events.enter("Open")
-    } else {
-      yield* Effect.forkScoped(Effect.interruptible(Effect.zipRight(
-        ready,
-        Effect.sync(() =>
-          events.state === "Starting" && events.enter("Open")
-        )
-      )))
-    }
-    if (config.heartbeatInterval > 0) {
-      yield* Effect.forkScoped(Effect.interruptible(heartbeats))
-    }
-    yield* Effect.addFinalizer(() =>
-      Effect.zipRight(drain, Effect.sync(() => events.enter("Closed")))
-    )
-
-    const using = <A>(id: number, use: (connection: LiveConnection) => A, otherwise: A): Effect.Effect<A> =>
-      Effect.sync(() => {
-        const connection = registry.connections.get(id)
-        return connection !== undefined && connection.isOpen ? use(connection) : otherwise
-      })
-
-    return Hub.of({
-      config,
-      accept,
-      serve,
-      admit: (remoteAddress) =>
-        Effect.suspend(() => {
-          const refused = refusal(remoteAddress)
-          return refused === undefined ? Effect.void : Effect.fail(refused)
-        }),
-      unsafeRefusal: refusal,
-      send: (id, message) => using(id, (connection) => fanOut([connection], message, undefined) === 1, false),
-      publish: (topic, message, options) => Effect.sync(() => fanOut(topics.of(topic), message, options)),
-      broadcast: (message, options) => Effect.sync(() => fanOut(registry.connections.values(), message, options)),
-      join: (id, topic) => using(id, (connection) => (topics.join(connection, topic), true), false),
-      leave: (id, topic) => using(id, (connection) => (topics.leave(connection, topic), true), false),
-      connections: Effect.sync(() => Array.from(registry.connections.values())),
-      size: Effect.sync(() => registry.connections.size),
-      topics: Effect.sync(() => topics.names()),
-      members: (topic) => Effect.sync(() => Array.from(topics.of(topic))),
-      close: (id, reason) =>
-        Effect.flatten(using(id, (connection) => Effect.as(connection.close(reason), true), Effect.succeed(false))),
-      closeAll: (reason) =>
-        Effect.suspend(() => {
-          const open = Array.from(registry.connections.values()).filter((connection) => connection.isOpen)
-          return Effect.as(
-            Effect.forEach(open, (connection) => connection.close(reason), { discard: true }),
-            open.length
-          )
-        }),
-      drain,
-      drainWhere: (filter) => registry.drain(filter, onBatch, Effect.void),
-      beforeDrain: (effect) =>
-        Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
-      state: Effect.sync(() => events.state),
-      events: Stream.unwrapScoped(events.subscribe),
-      subscribe: events.subscribe
-    })
-  })
+) => Effect.Effect<Hub["Type"], InvalidOption, Scope.Scope> = HubLive.make
 
 /**
  * A hub with these options, for as long as the layer lives. Bind it to a constant: two calls are two hubs.

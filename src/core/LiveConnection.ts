@@ -18,9 +18,10 @@ import type { HubConfig } from "./HubConfig.js"
 import { type ConnectionClosed, Disconnect } from "./HubError.js"
 import * as HubMetrics from "./HubMetrics.js"
 import { Inbox } from "./Inbox.js"
-import { Outbox, type OutboxEvents, type Turn } from "./Outbox.js"
+import { Outbox, type OutboxEvents } from "./Outbox.js"
 import { Signal, within } from "./Signal.js"
 import type { Handshake, Transport, TransportEvents } from "./Transport.js"
+import type { Turn } from "./Turn.js"
 import type { WakeScheduler } from "./Wake.js"
 
 /**

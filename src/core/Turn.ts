@@ -1,0 +1,68 @@
+/**
+ * What is sent within one turn of the event loop, written together at its end.
+ *
+ * @since 1.0.0
+ */
+import * as Context from "effect/Context"
+import { Batch } from "./Frame.js"
+import * as HubMetrics from "./HubMetrics.js"
+import type { Outbox } from "./Outbox.js"
+
+/**
+ * Decides when the frames of one turn of the event loop are written. The default is `setImmediate`: after the sockets
+ * that had something to read were read. Tests may want another.
+ *
+ * @since 1.0.0
+ * @category tags
+ */
+export class TurnScheduler extends Context.Reference<TurnScheduler>()("effect-ws-hub/TurnScheduler", {
+  defaultValue: () => (task: () => void): void => {
+    setImmediate(task)
+  }
+}) {}
+
+/**
+ * Joins what is sent within one turn of the event loop: outboxes with something to write are flushed together at the
+ * end of the turn, and those that were given the same frames write the same bytes.
+ *
+ * @internal
+ */
+export class Turn {
+  /** Where every outbox starts in this turn. */
+  start = Batch.empty()
+  private dirty: Array<Outbox> = []
+  private seen: Batch | undefined = undefined
+  private waited = 0
+  private readonly schedule: (task: () => void) => void
+
+  constructor(schedule: (task: () => void) => void) {
+    this.schedule = schedule
+  }
+
+  add(outbox: Outbox): void {
+    if (this.dirty.push(outbox) === 1) this.schedule(this.flush)
+  }
+
+  private readonly flush = (): void => {
+    const dirty = this.dirty
+    const pending = dirty[0]?.pending
+    if (dirty.length >= crowd && pending !== this.seen && this.waited++ < patience) {
+      this.seen = pending
+      return this.schedule(this.flush)
+    }
+    this.seen = undefined
+    this.waited = 0
+    this.dirty = []
+    this.start = Batch.empty()
+    let frames = 0
+    for (const outbox of dirty) frames += outbox.endTurn()
+    HubMetrics.flushBatch.unsafeUpdate(frames / dirty.length, [])
+  }
+}
+
+/**
+ * Writing to this many sockets takes far longer than another look at what else has arrived; so a flush of that size
+ * waits, as long as there is more, for a few turns. An idle hub pays one empty turn.
+ */
+const crowd = 64
+const patience = 3
