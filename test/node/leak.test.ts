@@ -82,7 +82,7 @@ it.scopedLive("10,000 connections come and go, and leave nothing", () =>
   Effect.gen(function*() {
     const child = yield* spawnServer({ hub: { closeGrace: 500 } })
     // Warm: what is made once, is made, and the code is compiled.
-    yield* connectAndLeave(child, 1500)
+    yield* connectAndLeave(child, 2500)
     yield* eventuallyEffect(Effect.map(child.facts, ({ size }) => size === 0))
     const first = yield* settled(child)
     for (let round = 0; round < 4; round++) yield* connectAndLeave(child, 2500)
@@ -94,6 +94,6 @@ it.scopedLive("10,000 connections come and go, and leave nothing", () =>
     assert.isAbove(last.acquired - first.acquired, 4000)
     assert.strictEqual(last.released, last.acquired)
     assert.strictEqual(last.releasedTwice, 0)
-    // 1 MB is 100 bytes for each connection: less than the smallest thing that could be left of one.
-    assert.isBelow(last.heap - first.heap, 1024 * 1024)
+    // 2 MB is 200 bytes for each connection: less than a scope, a fiber or a socket takes, and more than the compiler's own.
+    assert.isBelow(last.heap - first.heap, 2 * 1024 * 1024)
   }), 180_000)
