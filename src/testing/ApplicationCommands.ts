@@ -42,22 +42,24 @@ const between = (law: string, what: string, count: number, { may, must }: { must
 const uncertain = (client: Client) => !client.expected.isOpen && !client.expected.isEnded
 
 /**
- * Between a publish and what the model makes of it nothing runs, so that the model sees what the hub saw.
+ * Between a publish and what the model makes of it nothing runs, so that the model sees what the hub saw. Many times, in
+ * a turn each, it fills the socket of a peer that does not read.
  *
  * @internal
  */
 export const publish = kinds(
   FastCheck.record({
-    topic: FastCheck.option(topic, { nil: undefined }),
-    except: FastCheck.option(anyone, { nil: undefined }),
+    topic: FastCheck.option(topic, { nil: undefined, freq: 2 }),
+    except: FastCheck.option(anyone, { nil: undefined, freq: 2 }),
+    turns: FastCheck.constantFrom(0, 0, 4),
     key: FastCheck.option(FastCheck.constantFrom("k", "l"), { nil: undefined })
   }),
-  ({ except, key, topic }): Command => ({
-    name: `${topic === undefined ? "broadcast(" : `publish(${topic}`}${
+  ({ except, key, topic, turns }): Command => ({
+    name: `${turns > 0 ? `${turns} times ` : ""}${topic === undefined ? "broadcast(" : `publish(${topic}`}${
       except === undefined ? "" : `, except ${except}`
     }${key === undefined ? "" : `, key ${key}`})`,
-    run: (world) =>
-      Effect.suspend(() => {
+    run: (world) => {
+      const once = Effect.suspend(() => {
         const message = world.message("news")
         const out = except === undefined ? undefined : world.pick(except)
         const due = offer(world, (expected) => topic === undefined || expected.topics.has(topic), out, message)
@@ -69,6 +71,8 @@ export const publish = kinds(
           (count) => between("L5", topic === undefined ? "a broadcast" : `a publish to ${topic}`, count, due)
         )
       })
+      return turns === 0 ? once : Effect.repeatN(Effect.zipLeft(once, world.settle), turns - 1)
+    }
   })
 )
 

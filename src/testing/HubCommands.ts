@@ -17,8 +17,8 @@ import * as Peer from "./PeerCommands.js"
  */
 export const outside: ReadonlyArray<FastCheck.WeightedArbitrary<Command>> = [
   { weight: 8, arbitrary: Peer.connect },
-  { weight: 2, arbitrary: Peer.pauseReading },
-  { weight: 2, arbitrary: Peer.resumeReading },
+  { weight: 4, arbitrary: Peer.pauseReading },
+  { weight: 4, arbitrary: Peer.resumeReading },
   { weight: 2, arbitrary: Peer.peerClose },
   { weight: 2, arbitrary: Peer.reset },
   { weight: 1, arbitrary: Peer.protocolError },

@@ -155,6 +155,35 @@ const takeOver = (seed: number) =>
     return opened
   }).pipe(withChaos(seed, 0.1))
 
+/** When an interrupted serve has returned, nothing is left of its connection. */
+const serving = (seed: number) =>
+  Effect.gen(function*() {
+    const hub = yield* Hub.Hub
+    const { peer, transport } = yield* TestTransport.make()
+    const fiber = yield* Effect.fork(hub.serve(transport, (connection) => connection.runForEach(() => Effect.void)))
+    yield* yields(seed % 9)
+    yield* Fiber.interrupt(fiber)
+    assert.strictEqual(yield* hub.size, 0)
+    const { opened } = yield* peer.counters
+    assert.strictEqual(yield* peer.isGone, opened === 1)
+    return opened
+  }).pipe(withChaos(seed, 0.1))
+
+/** A drain goes on when whoever asked for it is interrupted, at any point. */
+const draining = (seed: number) =>
+  Effect.gen(function*() {
+    const hub = yield* Hub.Hub
+    const { connection } = yield* HubTest.connect()
+    const fiber = yield* Effect.fork(hub.drain)
+    yield* yields(seed % 15)
+    yield* Fiber.interrupt(fiber)
+    if ((yield* hub.state) === "Open") return 0
+    assert.strictEqual((yield* connection.closed).by, "drain")
+    yield* hub.drain
+    assert.strictEqual(yield* hub.size, 0)
+    return 1
+  }).pipe(withChaos(seed, 0.1))
+
 /** Waiting for a message, or for the end of a connection, leaves nothing behind when it is given up. */
 const waiting = (seed: number) =>
   Effect.gen(function*() {
@@ -208,6 +237,18 @@ describe("L12: an interrupt anywhere leaves every law true", () => {
     Effect.gen(function*() {
       const opened = yield* each(300, (seed) => Effect.provide(takeOver(seed), HubTest.layer(options)))
       if (only === undefined) assert.sameMembers([...new Set(opened)], [0, 1])
+    }))
+
+  it.live("while a connection is served", () =>
+    Effect.gen(function*() {
+      const opened = yield* each(300, (seed) => Effect.provide(serving(seed), HubTest.layer(options)))
+      if (only === undefined) assert.sameMembers([...new Set(opened)], [0, 1])
+    }))
+
+  it.live("while the hub drains", () =>
+    Effect.gen(function*() {
+      const drained = yield* each(200, (seed) => Effect.provide(draining(seed), HubTest.layer(options)))
+      if (only === undefined) assert.include(drained, 1)
     }))
 
   it.live("while something is waited for", () => each(40, waiting))

@@ -291,7 +291,11 @@ describe("L5: order at open", () => {
             Effect.zipRight(gate.await),
             Effect.zipRight(connection.send("welcome"))
           ),
-        handler: (connection) => connection.runForEach((message) => Effect.sync(() => handled.push(message)))
+        handler: (connection) =>
+          Effect.zipRight(
+            connection.send("the handler"),
+            connection.runForEach((message) => Effect.sync(() => handled.push(message)))
+          )
       })
       assert.strictEqual(yield* hub.broadcast("before its first step"), 1)
       yield* peer.send("in")
@@ -312,6 +316,7 @@ describe("L5: order at open", () => {
         "before its first step",
         "to the room",
         "to it alone",
+        "the handler",
         "after"
       ])
       assert.deepStrictEqual(handled, ["in"])
@@ -956,6 +961,8 @@ describe("L10: a newcomer at any time", () => {
   const arrive = (hub: Hub.Hub["Type"], state: "Starting" | "Draining" | "Closed") =>
     Effect.gen(function*() {
       const { peer, transport } = yield* TestTransport.make()
+      // Once the hub is closed, nobody is left to wait for a peer that does not answer.
+      yield* peer.answerClose(state !== "Closed")
       const error = yield* Effect.flip(hub.accept(transport, () => Effect.die("must not run")))
       assert.deepInclude(error, { _tag: "HubUnavailable", state })
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.none())), { _tag: "HubUnavailable", state })
