@@ -46,7 +46,8 @@ export class Turn {
   private readonly flush = (): void => {
     const dirty = this.dirty
     const pending = dirty[0]?.pending
-    if (dirty.length >= crowd && pending !== this.seen && this.waited++ < patience) {
+    const fanOut = dirty.length >= crowd && pending === dirty[dirty.length - 1]?.pending
+    if (fanOut && pending !== this.seen && this.waited++ < patience) {
       this.seen = pending
       return this.schedule(this.flush)
     }
@@ -61,8 +62,8 @@ export class Turn {
 }
 
 /**
- * Writing to this many sockets takes far longer than another look at what else has arrived; so a flush of that size
- * waits, as long as there is more, for a few turns. An idle hub pays one empty turn.
+ * Writing the same to this many sockets takes far longer than another look at what else has arrived; so a flush of that
+ * size waits, as long as there is more, for a few turns. An idle hub pays one empty turn.
  */
 const crowd = 64
 const patience = 3
