@@ -150,8 +150,8 @@ export type AuthorizeNode<P, RA> = (request: IncomingMessage) => Effect.Effect<P
 
 /**
  * Upgrades at this path (compared with the whole path of the request, without its query) straight at the guarded server,
- * before the HTTP application sees the request: no router, middleware or tracing runs, which makes a handshake about twice
- * as cheap. Needs `NodeGuard.layer` as the server. The answers are those of {@link make}.
+ * before the HTTP application sees the request: no router, middleware or tracing runs, which makes a handshake
+ * cheaper. Needs `NodeGuard.layer` as the server. The answers are those of {@link make}.
  *
  * @since 1.0.0
  * @category layers
