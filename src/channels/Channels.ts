@@ -1,0 +1,220 @@
+/**
+ * Channels: what an application uses, and what clients of the protocol are served by.
+ *
+ * @since 1.0.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Connection } from "../core/Connection.js"
+import type { Disconnect } from "../core/HubError.js"
+import type { Grant } from "./Authenticator.js"
+import type { PresenceStats } from "./Presence.js"
+import type { ProtocolError, Unsubscribe } from "./ProtocolCode.js"
+import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
+
+/**
+ * What `publish` takes besides the data.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface PublishOptions {
+  readonly tags?: Readonly<Record<string, string>> | undefined
+  /** The same key again within five minutes publishes nothing, and gets the first one's position. */
+  readonly idempotencyKey?: string | undefined
+  /** Not kept, and without an offset. */
+  readonly skipHistory?: boolean | undefined
+}
+
+/**
+ * Which part of a channel's history to read; see `HistoryRequest` of the broker. `limit` absent: all, up to the
+ * server's own limit.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface HistoryOptions {
+  readonly limit?: number | undefined
+  readonly since?: StreamPosition | undefined
+  readonly reverse?: boolean | undefined
+}
+
+/**
+ * Publications, and the position of the newest one in the channel.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface HistoryResult extends StreamPosition {
+  readonly publications: ReadonlyArray<Publication>
+}
+
+/**
+ * Who calls: a connected client.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Caller {
+  /** Its connection's id in the protocol. */
+  readonly client: string
+  /** Empty for an anonymous user. */
+  readonly user: string
+  readonly info: unknown
+  readonly meta: unknown
+  /** Absent for a call by the server API. */
+  readonly connection: Connection | undefined
+}
+
+/**
+ * Code of the application for some channels. While it is registered, it decides about them instead of the namespace's
+ * `allow…` options.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface ChannelHandler {
+  /** Whether it is for this channel. */
+  readonly matches: (channel: string) => boolean
+  /** Grants or refuses a subscription that came without a token. */
+  readonly subscribe: (
+    request: { readonly channel: string; readonly data: unknown; readonly caller: Caller }
+  ) => Effect.Effect<Grant, ProtocolError | Disconnect>
+  /** Says what to publish for a client's publication; none: nothing, it has been dealt with. */
+  readonly publish: (
+    request: { readonly channel: string; readonly data: unknown; readonly caller: Caller }
+  ) => Effect.Effect<Option.Option<unknown>, ProtocolError | Disconnect>
+}
+
+/**
+ * Which of a user's connections are meant. Absent: all.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Target {
+  readonly client?: string | undefined
+}
+
+/**
+ * How a user's connections are subscribed by the server.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface SubscribeUserOptions extends Target, Grant {
+  readonly recoverSince?: StreamPosition | undefined
+}
+
+/**
+ * A node of the hub.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface NodeInfo {
+  readonly uid: string
+  readonly name: string
+  readonly version: string
+  readonly clients: number
+  readonly users: number
+  readonly channels: number
+  readonly subscriptions: number
+  /** Seconds since it started. */
+  readonly uptime: number
+}
+
+/**
+ * Channels. Every operation on a channel fails with 102 if its namespace is not configured, 107 if its name cannot be,
+ * and 100 if the broker fails.
+ *
+ * @since 1.0.0
+ * @category tags
+ */
+export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
+  /** Publishes JSON data. Returns its position, if the channel has history. Fails with 107 if it is not JSON. */
+  readonly publish: (
+    channel: string,
+    data: unknown,
+    options?: PublishOptions
+  ) => Effect.Effect<Option.Option<StreamPosition>, ProtocolError>
+  /** Publishes the same data to many channels. Results are in the order of the channels. */
+  readonly broadcast: (
+    channels: ReadonlyArray<string>,
+    data: unknown,
+    options?: PublishOptions
+  ) => Effect.Effect<ReadonlyArray<Either.Either<Option.Option<StreamPosition>, ProtocolError>>, ProtocolError>
+  /**
+   * The publications of a channel from when the stream runs, or all after `since`. Fails with 112 if what came after
+   * `since` is no longer known, or if the reader falls more than 4096 publications behind.
+   */
+  readonly subscribe: (
+    channel: string,
+    options?: { readonly since?: StreamPosition | undefined }
+  ) => Stream.Stream<Publication, ProtocolError>
+  /** Fails with 108 if the channel has no history, and with 112 if `since` names another epoch. */
+  readonly history: (channel: string, options?: HistoryOptions) => Effect.Effect<HistoryResult, ProtocolError>
+  readonly removeHistory: (channel: string) => Effect.Effect<void, ProtocolError>
+  /** Who is subscribed, by client. Fails with 108 if the channel has no presence. */
+  readonly presence: (channel: string) => Effect.Effect<ReadonlyMap<string, ClientInfo>, ProtocolError>
+  readonly presenceStats: (channel: string) => Effect.Effect<PresenceStats, ProtocolError>
+  /** Closes a user's connections, with 3503 unless told otherwise. Returns how many there were on this node. */
+  readonly disconnect: (
+    user: string,
+    options?: Target & {
+      /** Clients that stay. */
+      readonly except?: ReadonlyArray<string> | undefined
+      readonly disconnect?: Disconnect | undefined
+    }
+  ) => Effect.Effect<number>
+  /** Takes a subscription from a user's connections. Returns from how many on this node. */
+  readonly unsubscribe: (
+    user: string,
+    channel: string,
+    options?: Target & { readonly unsubscribe?: Unsubscribe | undefined }
+  ) => Effect.Effect<number, ProtocolError>
+  /** Subscribes a user's connections to a channel. Returns how many on this node. */
+  readonly subscribeUser: (
+    user: string,
+    channel: string,
+    options?: SubscribeUserOptions
+  ) => Effect.Effect<number, ProtocolError>
+  /** Changes when a user's connections expire (seconds of Unix time; absent: never), or closes them as expired. */
+  readonly refresh: (
+    user: string,
+    options?: Target & {
+      readonly expired?: boolean | undefined
+      readonly expireAt?: number | undefined
+      readonly info?: unknown
+    }
+  ) => Effect.Effect<number>
+  /** Channels with subscribers, and how many; `pattern` is a glob (`*`, `?`). */
+  readonly channels: (
+    pattern?: string
+  ) => Effect.Effect<ReadonlyMap<string, { readonly clients: number }>>
+  readonly info: Effect.Effect<ReadonlyArray<NodeInfo>>
+  /**
+   * Answers calls of a method, for as long as the scope lives. The newest registration of a name answers. Interrupted
+   * when the caller's socket is gone.
+   */
+  readonly rpc: <R>(
+    method: string,
+    handler: (data: unknown, caller: Caller) => Effect.Effect<unknown, ProtocolError | Disconnect, R>
+  ) => Effect.Effect<void, never, R | Scope.Scope>
+  /** Calls a method as the server API does: error 104 if nobody answers it. */
+  readonly call: (method: string, data: unknown, caller?: Caller) => Effect.Effect<unknown, ProtocolError | Disconnect>
+  /** Takes what clients `send`, for as long as the scope lives. Without one, a client that sends is closed with 3508. */
+  readonly onMessage: <R>(
+    handler: (data: unknown, caller: Caller) => Effect.Effect<void, ProtocolError | Disconnect, R>
+  ) => Effect.Effect<void, never, R | Scope.Scope>
+  /** Sends JSON data to one client, outside of channels. Returns whether it is connected here. */
+  readonly send: (client: string, data: unknown) => Effect.Effect<boolean, ProtocolError>
+  /** Registers code for some channels, for as long as the scope lives. The newest one that matches decides. */
+  readonly register: (handler: ChannelHandler) => Effect.Effect<void, never, Scope.Scope>
+  /** Serves one connection of the hub: the handler to mount. */
+  readonly serve: (connection: Connection) => Effect.Effect<void, Disconnect>
+}>() {}
