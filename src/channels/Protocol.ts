@@ -25,7 +25,7 @@ export interface SubscribeParams {
   readonly joinLeave: boolean
   /** Answer 112 instead of `recovered: false` (bit 2 of the flags). */
   readonly rejectUnrecovered: boolean
-  /** What this server does not have: another type of subscription, a filter, a delta. */
+  /** What this server does not have: another type of subscription, a filter, a delta that nobody knows. */
   readonly unsupported: "type" | "filter" | "delta" | undefined
 }
 
@@ -119,7 +119,7 @@ const subscribeParams = (channel: string, fields: Fields): SubscribeParams => ({
     ? "type"
     : field(fields, "tf") !== undefined
     ? "filter"
-    : text(fields, "delta") !== ""
+    : !["", "fossil"].includes(text(fields, "delta"))
     ? "delta"
     : undefined
 })

@@ -72,6 +72,8 @@ export class Session {
   /** When `look` has something to do, on the node's clock. */
   private staleAt: number
   private pingAt = Infinity
+  /** Pings that wait for their pong. */
+  private pings = 0
   private pongAt = Infinity
   private presenceAt = Infinity
   private busy = false
@@ -285,7 +287,7 @@ export class Session {
       this.presenceAt = now + config.presenceInterval * (0.5 + Math.random() / 2)
       yield* Subscribing.commit(
         this,
-        subscriptions.map(([subscription]) => subscription),
+        prepared,
         (results) =>
           this.reply(Protocol.replies.connect(command.id, {
             client,
@@ -370,8 +372,8 @@ export class Session {
         if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
           return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
         }
-        yield* Subscribing.prepare(subscription, grant, params)
-        yield* Subscribing.commit(this, [subscription], (results) => {
+        const prepared = yield* Subscribing.prepare(subscription, grant, params)
+        yield* Subscribing.commit(this, [prepared], (results) => {
           const result = results.get(channel)
           if (result !== undefined) this.reply(Protocol.replies.subscribe(id, result))
         })
@@ -416,12 +418,14 @@ export class Session {
       this.subscriptions.set(channel, subscription)
       const asked = since === undefined ? undefined : { ...nothing, recover: true, recoverable: true, since }
       return Subscribing.prepare(subscription, grant, asked).pipe(
-        Effect.zipRight(Subscribing.commit(this, [subscription], (results) => {
-          const result = results.get(channel)
-          if (result === undefined) return
-          this.push(Protocol.pushes.subscribe(channel, result))
-          for (const missed of result.publications) this.push(Protocol.pushes.publication(channel, missed))
-        })),
+        Effect.flatMap((prepared) =>
+          Subscribing.commit(this, [prepared], (results) => {
+            const result = results.get(channel)
+            if (result === undefined) return
+            this.push(Protocol.pushes.subscribe(channel, result))
+            for (const missed of result.publications) this.push(Protocol.pushes.publication(channel, missed))
+          })
+        ),
         Effect.tapErrorCause(() => Subscribing.release(subscription)),
         Effect.catchAll((error) =>
           error._tag === "Disconnect" ? Effect.sync(() => this.close(error)) : this.node.complain("subscribe", error)
@@ -507,7 +511,7 @@ export class Session {
     return Effect.gen(this, function*() {
       if (!this.clientRefresh || token === "") return yield* disconnects.badRequest
       const credentials = yield* this.atLeisure(this.node.authenticator.refresh(token, this.user)).pipe(
-        Effect.catchIf((error) => error === errors.tokenExpired, () => disconnects.expired)
+        Effect.catchIf((error) => error.code === errors.tokenExpired.code, () => disconnects.expired)
       )
       const channels = [...this.subscriptions.values()].filter(({ serverSide }) => serverSide)
       const lost = [...credentials.subscriptions.keys()].some((channel) => !this.subscriptions.has(channel)) ||
@@ -557,8 +561,8 @@ export class Session {
 
   private pong(): Effect.Effect<void, Disconnect> {
     return Effect.suspend(() => {
-      if (this.pongAt === Infinity) return Effect.fail(disconnects.badRequest)
-      this.pongAt = Infinity
+      if (this.pings === 0) return Effect.fail(disconnects.badRequest)
+      this.pongAt = --this.pings === 0 ? Infinity : this.node.now() + this.node.config.pongTimeout
       return Effect.void
     })
   }
@@ -575,6 +579,7 @@ export class Session {
     if (now >= this.pingAt) {
       this.pingAt = now + config.pingInterval
       this.pongAt = Math.min(this.pongAt, now + config.pongTimeout)
+      this.pings++
       this.push(Protocol.pushes.ping)
     }
     if (
@@ -622,7 +627,7 @@ export class Session {
     return Effect.suspend(() => {
       this.status = "Over"
       this.node.roster.remove(this)
-      return this.releaseAll
+      return this.exclusively(this.releaseAll)
     })
   }
 

@@ -21,16 +21,19 @@ export type Asked = Pick<
   "recover" | "since" | "positioned" | "recoverable" | "joinLeave" | "rejectUnrecovered"
 >
 
-/** What a subscription has found out before it goes live. */
-interface Prepared {
+/**
+ * A subscription that may go live.
+ *
+ * @internal
+ */
+export interface Prepared {
+  readonly subscription: Subscription
   readonly grant: Grant
   readonly start: Recovery.Start | undefined
   readonly recovering: boolean
   /** Where a client that recovers goes on counting from: where it was. */
   readonly from: number | undefined
 }
-
-const prepared = new WeakMap<Subscription, Prepared>()
 
 const settle = (subscription: Subscription, grant: Grant, params: Asked | undefined): void => {
   const { namespace, session } = subscription
@@ -83,7 +86,7 @@ export const prepare = (
   subscription: Subscription,
   grant: Grant,
   params: Asked | undefined
-): Effect.Effect<void, ProtocolError | Disconnect> =>
+): Effect.Effect<Prepared, ProtocolError | Disconnect> =>
   Effect.gen(function*() {
     const { node } = subscription.session
     settle(subscription, grant, params)
@@ -95,7 +98,7 @@ export const prepare = (
     if (found.recovering && found.start?.recovered === false && params?.rejectUnrecovered === true) {
       return yield* errors.unrecoverablePosition
     }
-    prepared.set(subscription, { ...found, grant })
+    return { ...found, subscription, grant }
   })
 
 /**
@@ -106,18 +109,14 @@ export const prepare = (
  */
 export const commit = (
   session: Session,
-  subscriptions: ReadonlyArray<Subscription>,
+  subscriptions: ReadonlyArray<Prepared>,
   reply: (results: ReadonlyMap<string, SubscribeResult>) => void
 ): Effect.Effect<void, Disconnect> =>
   Effect.suspend(() => {
     const results = new Map<string, SubscribeResult>()
     const begun: Array<() => void> = []
-    for (const subscription of subscriptions) {
-      const found = prepared.get(subscription)
+    for (const { from, grant, recovering, start, subscription } of subscriptions) {
       const { channel, positioned, recoverable } = subscription
-      // Taken from the client while it was being prepared.
-      if (found === undefined || subscription.status !== "Starting") continue
-      const { from, grant, recovering, start } = found
       const whole = start === undefined ? undefined : Recovery.merge(start, subscription.kept)
       if (start !== undefined && whole === undefined) return Effect.fail(disconnects.insufficientState)
       const recovered = start?.recovered === true
@@ -141,7 +140,7 @@ export const commit = (
     reply(results)
     session.flush()
     for (const begin of begun) begin()
-    return Effect.forEach(subscriptions, announce, { discard: true })
+    return Effect.forEach(subscriptions, ({ subscription }) => announce(subscription), { discard: true })
   })
 
 /** Others are told of the join, before anything that could tell them of the leave. */
