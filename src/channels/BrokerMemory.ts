@@ -53,7 +53,7 @@ const outcomeKey = (channel: string, key: string): string => `${channel.length}:
 const isKept = (options: StreamOptions | undefined): options is StreamOptions =>
   options !== undefined && options.size > 0 && options.ttl > 0
 
-const toPublication = (request: BrokerPublish, offset: number): Publication => ({
+const toPublication = (request: BrokerPublish, offset: number): Publication<string> => ({
   data: request.data,
   info: request.info,
   offset,
@@ -144,7 +144,7 @@ export class MemoryNetwork {
     return false
   }
 
-  private tellPublished(channel: string, publication: Publication, epoch: string): void {
+  private tellPublished(channel: string, publication: Publication<string>, epoch: string): void {
     this.tell({ _tag: "Published", channel, publication, epoch })
   }
 

@@ -24,7 +24,7 @@ export class MemoryStream implements Expiring {
   readonly epoch = randomEpoch()
   private offset = 0
   /** From `first` on; what was before is given up. */
-  private publications: Array<Publication | undefined> = []
+  private publications: Array<Publication<string> | undefined> = []
   private first = 0
   private publicationsUntil = 0
   private until = 0
@@ -43,7 +43,7 @@ export class MemoryStream implements Expiring {
     return this.offset + 1
   }
 
-  append(publication: Publication, options: StreamOptions, now: number): void {
+  append(publication: Publication<string>, options: StreamOptions, now: number): void {
     this.offset = publication.offset
     this.publications.push(publication)
     this.publicationsUntil = now + options.ttl
@@ -57,7 +57,7 @@ export class MemoryStream implements Expiring {
   read(request: HistoryRequest): History {
     const { limit = Infinity, reverse = false, since, stream } = request
     const most = Math.max(0, limit)
-    const publications: Array<Publication> = []
+    const publications: Array<Publication<string>> = []
     const oldest = this.offset - Math.min(this.count, stream.size) + 1
     const add = (offset: number) => {
       const publication = this.publications[this.publications.length - 1 - (this.offset - offset)]
