@@ -184,6 +184,7 @@ export const hearingLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
         yield* publish("before")
         yield* node.subscribe(`${channel}-2`)
         yield* publish("another is subscribed")
+        yield* other.publishJoin(channel, { user: "", client: "another is subscribed" })
         yield* node.subscribe(channel)
         yield* publish("first")
         yield* until(heard, 1)
