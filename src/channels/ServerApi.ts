@@ -19,11 +19,11 @@ const flag = Schema.Boolean.annotations({ message: () => "must be true or false"
 const json = Schema.Unknown.annotations({ description: "Any JSON value.", jsonSchema: {} })
 
 const integer = (from: number, to: number = Number.MAX_SAFE_INTEGER) =>
-  Schema.Number.pipe(Schema.int(), Schema.between(from, to)).annotations({
-    message: () =>
-      to === Number.MAX_SAFE_INTEGER
-        ? `must be an integer, ${from} or more`
-        : `must be an integer from ${from} to ${to}`,
+  Schema.Number.pipe(Schema.filter((n) => Number.isSafeInteger(n) && n >= from && n <= to)).annotations({
+    message: () => ({
+      message: `must be an integer${to === Number.MAX_SAFE_INTEGER ? `, ${from} or more` : ` from ${from} to ${to}`}`,
+      override: true
+    }),
     jsonSchema: { type: "integer", minimum: from, maximum: to }
   })
 
@@ -214,7 +214,7 @@ const replies = Schema.Array(Schema.Record({ key: Schema.String, value: json }))
  * @category schemas
  */
 export const BatchRequest = Schema.Struct({
-  commands: Schema.Array(json),
+  commands: Schema.Array(json).annotations({ message: () => "must be an array" }),
   parallel: optional(flag.annotations({ description: "Not one after the other." }))
 })
 
@@ -293,6 +293,15 @@ const group = HttpApiGroup.make("server", { topLevel: true })
   .addError(refusal("The server failed; try again.", Schema.Literal(100)), { status: 500 })
   .middleware(ApiKey)
 
+/** `HttpApi` adds an error of its own to every API. It does not happen here: bodies are decoded by the methods. */
+const describe = (spec: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  JSON.parse(JSON.stringify(spec), (key, value: unknown) =>
+    key === "HttpApiDecodeError" || key === "Issue" || key === "PropertyKey"
+      ? undefined
+      : Array.isArray(value)
+      ? value.filter((item) => !Predicate.hasProperty(item, "$ref") || !/HttpApiDecodeError$/.test(String(item.$ref)))
+      : value) as Record<string, unknown>
+
 /**
  * The definition.
  *
@@ -302,6 +311,7 @@ const group = HttpApiGroup.make("server", { topLevel: true })
 export const api = HttpApi.make("effect-ws-hub").add(group).prefix("/api")
   .annotate(OpenApi.Title, "effect-ws-hub server API")
   .annotate(OpenApi.Version, "1")
+  .annotate(OpenApi.Transform, describe)
   .annotate(
     OpenApi.Description,
     "Every answer is 200 with a result or an error, unless the header `X-Centrifugo-Error-Mode: transport` is sent. " +

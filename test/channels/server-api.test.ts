@@ -732,6 +732,7 @@ describe("the description", () => {
         Object.values(spec.components.securitySchemes).map(({ in: where, name }) => [where, name]),
         [["header", "X-API-Key"], ["header", "Authorization"]]
       )
+      assert.notInclude(text, "HttpApiDecodeError")
     }))
 
   it.scopedLive("has a page that loads nothing from elsewhere", () =>
