@@ -295,12 +295,15 @@ const group = HttpApiGroup.make("server", { topLevel: true })
 
 /** `HttpApi` adds an error of its own to every API. It does not happen here: bodies are decoded by the methods. */
 const describe = (spec: Readonly<Record<string, unknown>>): Record<string, unknown> =>
-  JSON.parse(JSON.stringify(spec), (key, value: unknown) =>
-    key === "HttpApiDecodeError" || key === "Issue" || key === "PropertyKey"
-      ? undefined
-      : Array.isArray(value)
-      ? value.filter((item) => !Predicate.hasProperty(item, "$ref") || !/HttpApiDecodeError$/.test(String(item.$ref)))
-      : value) as Record<string, unknown>
+  JSON.parse(
+    JSON.stringify(spec),
+    (key, value: unknown) =>
+      key === "HttpApiDecodeError" || key === "Issue" || key === "PropertyKey"
+        ? undefined
+        : Array.isArray(value)
+        ? value.filter((item) => !Predicate.hasProperty(item, "$ref") || !/HttpApiDecodeError$/.test(String(item.$ref)))
+        : value
+  ) as Record<string, unknown>
 
 /**
  * The definition.

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Channels } from "../../src/channels/Channels.js"
 import { badRequest, errors, internalError, ProtocolError } from "../../src/channels/ProtocolCode.js"
+import type { ClientInfo } from "../../src/channels/Publication.js"
 
 export interface Call {
   readonly method: string
@@ -25,7 +26,7 @@ const refusals = new Map<string, ProtocolError>([
   ["", badRequest("a channel's name has 1 to 255 characters")]
 ])
 
-export const ada = { user: "ada", client: "c1", connInfo: { name: "Ada" }, chanInfo: null }
+export const ada: ClientInfo = { user: "ada", client: "c1", connInfo: { name: "Ada" }, chanInfo: null }
 
 /** With `hold`, a publication to `held:` waits for it; `first` is told of it. */
 export const make = () => {
