@@ -84,7 +84,9 @@ export const check = (args: ReadonlyArray<string>): Either.Either<ReadonlyArray<
     checked.push(name)
     if (choices?.length === 0) continue
     const [value, taken] = valueOf(flag ?? { switch: false }, inline, rest[0])
-    if (value === undefined) return missing(name, flag?.switch === true ? "true or false" : flag?.placeholder ?? choices?.join(", "))
+    if (value === undefined) {
+      return missing(name, flag?.switch === true ? "true or false" : flag?.placeholder ?? choices?.join(", "))
+    }
     if (taken) rest.shift()
     if (choices?.includes(value) === false) {
       return wrong(name, `expected one of ${choices.join(", ")}, got ${JSON.stringify(value)}.`)

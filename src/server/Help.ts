@@ -8,7 +8,7 @@ export const program = "effect-ws-hub"
 
 const label = ({ flag, placeholder }: Flag) => placeholder === "" ? flag : `${flag} ${placeholder}`
 
-const column = 42
+const column = 34
 
 const line = (left: string, text: string): ReadonlyArray<string> => {
   const one = `  ${left.padEnd(column)}${text}`

@@ -31,14 +31,21 @@ describe("a file", () => {
       problem("{\n  \"http\": {\n    port: 1 }}"),
       "hub.json: line 3, column 5: expected a key in double quotes, got \"p\"."
     )
-    assert.strictEqual(problem("{\"a\": 1,}"), "hub.json: line 1, column 9: expected a key in double quotes, got \"}\".")
+    assert.strictEqual(
+      problem("{\"a\": 1,}"),
+      "hub.json: line 1, column 9: expected a key in double quotes, got \"}\"."
+    )
     assert.strictEqual(problem(""), "hub.json: line 1, column 1: expected a value, got the end of the text.")
-    assert.strictEqual(problem("{\"a\":1,\n\"a\":2}"), "hub.json: line 2, column 1: the key a is there twice.")
+    assert.strictEqual(problem("{\"a\":1,\n\"a\":2}"), "hub.json: line 2, column 1: the key \"a\" is there twice.")
     assert.match(problem("[".repeat(100_000)), /column 202: too deep\.$/)
   })
 
   it("is JSON exactly if JSON.parse says so", () => {
-    const cut = fc.tuple(fc.json({ maxDepth: 3 }), fc.nat(), fc.constantFrom("", "}", "]", ",", "\"", "\\", "1", " ", "-"))
+    const cut = fc.tuple(
+      fc.json({ maxDepth: 3 }),
+      fc.nat(),
+      fc.constantFrom("", "}", "]", ",", "\"", "\\", "1", " ", "-")
+    )
     fc.assert(fc.property(cut, ([json, at, piece]) => {
       const text = json.slice(0, at % (json.length + 1)) + piece + json.slice((at % (json.length + 1)) + 1)
       const found = syntaxError(text)
@@ -90,13 +97,16 @@ describe("a file", () => {
         limits: { heartbeatTimeout: 0 },
         channels: { namespaces: { news: { allowRecovery: true, overflow: "conflate" } } }
       }))
-      assert.sameMembers(found, [
-        "hub.json: limits.heartbeatTimeout: expected a duration above 0 (to switch heartbeats off, set HUB_HEARTBEAT_INTERVAL to \"off\"), got 0.",
-        "client.pongTimeout: expected less than client.pingInterval, which is 5 seconds.",
-        "hub.json: client.personalChannel.namespace: there is no namespace nobody.",
-        "hub.json: channels.namespaces.news.allowRecovery: needs a history: set historySize and historyTtl.",
-        "hub.json: channels.namespaces.news.overflow: expected disconnect, since allowRecovery must not lose anything."
-      ].map((line) => line.replace(/^client\.pongTimeout/, "HUB_CLIENT_PONG_TIMEOUT")))
+      assert.sameMembers(
+        found,
+        [
+          "hub.json: limits.heartbeatTimeout: expected a duration above 0 (to switch heartbeats off, set HUB_HEARTBEAT_INTERVAL to \"off\"), got 0.",
+          "client.pongTimeout: expected less than client.pingInterval, which is 5 seconds.",
+          "hub.json: client.personalChannel.namespace: there is no namespace nobody.",
+          "hub.json: channels.namespaces.news.allowRecovery: needs a history: set historySize and historyTtl.",
+          "hub.json: channels.namespaces.news.overflow: expected disconnect, since allowRecovery must not lose anything."
+        ].map((line) => line.replace(/^client\.pongTimeout/, "HUB_CLIENT_PONG_TIMEOUT"))
+      )
     }))
 
   it.effect("__proto__ and the like are keys as any other, which are not known", () =>
@@ -113,7 +123,10 @@ describe("a file", () => {
       const [line = ""] = yield* complaints("{\"channels\":{\"namespaces\":{\"__proto__\":{}}}}")
       assert.include(line, "channels.namespaces.__proto__: the name of a namespace")
       const yaml = parseYaml("hub.yaml", "__proto__: { port: 1 }\n")
-      assert.include((yield* Effect.flip(load(new Map(), {}, yaml))).message, "hub.yaml: __proto__: there is no such key")
+      assert.include(
+        (yield* Effect.flip(load(new Map(), {}, yaml))).message,
+        "hub.yaml: __proto__: there is no such key"
+      )
       assert.notProperty({}, "port")
     }))
 

@@ -139,9 +139,9 @@ describe("secrets", () => {
       assert.include(JSON.stringify(plain(config)), secret)
       const shown = [...Summary.lines(loaded(result)), inspect(config, { depth: 9 }), JSON.stringify(config)]
       for (const text of shown) assert.notInclude(text, secret)
-      assert.isTrue(shown.includes(`${setting.path.join(".")} = (hidden) [${
-        loaded(result).sourceAt(setting.path)?.label
-      }]`))
+      assert.isTrue(
+        shown.includes(`${setting.path.join(".")} = (hidden) [${loaded(result).sourceAt(setting.path)?.label}]`)
+      )
     }
     const wrong = [[secret, 1], { [secret]: secret }, { key: secret }, [[secret]]]
     for (const value of wrong) {
