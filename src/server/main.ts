@@ -28,11 +28,11 @@ const version = Effect.sync(() => {
     : "unknown"
 })
 
-const serve = (flags: Flags) =>
+const serve = (version: string) => (flags: Flags) =>
   Effect.flatMap(loadAll(flags, process.env), ({ config, sourceAt }) =>
     Effect.zipRight(
       config.development ? Effect.logWarning(developmentWarning(config)) : Effect.void,
-      Layer.launch(Server.layer(config))
+      Layer.launch(Server.layer(config, version))
     ).pipe(
       Effect.catchTags({
         ServeError: ({ cause }) => new Unusable({ message: Server.cannotListen(cause, config) }),
@@ -40,8 +40,8 @@ const serve = (flags: Flags) =>
       })
     ))
 
-const actions = {
-  serve,
+const actions = (version: string) => ({
+  serve: serve(version),
   "gen-token": (flags: Flags) =>
     loadAll(flags, process.env).pipe(
       Effect.flatMap(({ config }) => GenToken.token(config.client, flags)),
@@ -50,20 +50,21 @@ const actions = {
   "check-config": (flags: Flags) =>
     Effect.flatMap(loadAll(flags, process.env), (loaded) => Console.log(Summary.lines(loaded).join("\n"))),
   "gen-config": (flags: Flags) => Effect.flatMap(GenConfig.config(flags), (text) => Console.log(text.trimEnd()))
-} satisfies CommandLine.Actions<Unusable, FileSystem.FileSystem>
+} satisfies CommandLine.Actions<Unusable, FileSystem.FileSystem>)
 
 const complain = (message: string) =>
   Effect.sync(() => process.stderr.write(message.split("\n").map((line) => `effect-ws-hub: ${line}\n`).join("")))
 
-const main = Effect.flatMap(version, (version) => CommandLine.run(process.argv.slice(2), version, actions)).pipe(
-  Effect.tapErrorCause((cause) => {
-    const failure = Cause.failureOption(cause)
-    if (failure._tag === "None") return Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logFatal(cause)
-    // What the library for command lines finds wrong, it has said itself.
-    return ValidationError.isValidationError(failure.value) ? Effect.void : complain(failure.value.message)
-  }),
-  Effect.provide(NodeContext.layer),
-  Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)))
-)
+const main = Effect.flatMap(version, (version) => CommandLine.run(process.argv.slice(2), version, actions(version)))
+  .pipe(
+    Effect.tapErrorCause((cause) => {
+      const failure = Cause.failureOption(cause)
+      if (failure._tag === "None") return Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logFatal(cause)
+      // What the library for command lines finds wrong, it has said itself.
+      return ValidationError.isValidationError(failure.value) ? Effect.void : complain(failure.value.message)
+    }),
+    Effect.provide(NodeContext.layer),
+    Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)))
+  )
 
 NodeRuntime.runMain(main, { disableErrorReporting: true, disablePrettyLogger: true })
