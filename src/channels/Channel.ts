@@ -225,7 +225,7 @@ export const make = <
 ): Channel<{ readonly [Name in keyof P]: Schema.Schema.Type<P[Name]> }, A, S, J> => {
   type Params = { readonly [Name in keyof P]: Schema.Schema.Type<P[Name]> }
   const shape = ChannelPattern.make(pattern)
-  const schemas: Readonly<Record<string, Schema.Schema.AnyNoContext>> = options.params ?? {}
+  const schemas = (options.params ?? {}) as Readonly<Record<string, Schema.Schema.AnyNoContext>>
   const undeclared = Object.keys(schemas).find((name) => !shape.names.includes(name))
   if (undeclared !== undefined) {
     throw new RangeError(`The channel pattern ${JSON.stringify(pattern)} has no parameter ${undeclared}.`)
@@ -305,7 +305,7 @@ export const make = <
  * @category models
  */
 export type WithParams<Pattern extends string, P> = [ChannelPattern.Names<Pattern>] extends [never]
-  ? { readonly params?: {} | undefined }
+  ? { readonly params?: Readonly<Record<string, "the pattern has no such parameter">> | undefined }
   : { readonly params: P & ParamSchemas<Pattern> & CheckParams<Pattern, P> }
 
 /**
@@ -453,7 +453,7 @@ export type NeedsOnError<E> = [Exclude<E, ProtocolError | Disconnect>] extends [
  * @since 1.0.0
  * @category layers
  */
-export const handler = <P, A, S, J, E, R, E1 = never, R1 = never>(
+export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never>(
   channel: Channel<P, A, S, J>,
   handlers: Handlers<P, NoInfer<A>, S, J, E, R, E1, R1> & NeedsOnError<E | E1>
 ): Layer.Layer<never, never, Channels | Exclude<R | R1, Scope.Scope>> =>
@@ -478,7 +478,7 @@ export const handler = <P, A, S, J, E, R, E1 = never, R1 = never>(
       effect: () => Effect.Effect<B, E | E1, R | R1>
     ): Effect.Effect<B, ProtocolError | Disconnect> =>
       Effect.scopedWith((own) =>
-        Effect.suspend(effect).pipe(
+        effect().pipe(
           Effect.catchAll(onFailure),
           Effect.provide(Context.add(context, Scope.Scope, scope ?? own) as Context.Context<R | R1>)
         )
