@@ -3,6 +3,8 @@
  *
  * @since 1.0.0
  */
+export * as Channel from "./channels/Channel.js"
+export * as ProtocolCode from "./channels/ProtocolCode.js"
 export * as CloseReason from "./core/CloseReason.js"
 export * as Coalesce from "./core/Coalesce.js"
 export type { Connection } from "./core/Connection.js"
