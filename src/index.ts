@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+<<<<<<< HEAD
 export * as Authenticator from "./channels/Authenticator.js"
 export * as Broker from "./channels/Broker.js"
 export * as BrokerMemory from "./channels/BrokerMemory.js"
@@ -17,6 +18,10 @@ export type { ClientInfo, Publication, StreamPosition } from "./channels/Publica
 export * as ServerApi from "./channels/ServerApi.js"
 export * as Tokens from "./channels/Tokens.js"
 export * as TokenSigner from "./channels/TokenSigner.js"
+=======
+export * as Channel from "./channels/Channel.js"
+export * as ProtocolCode from "./channels/ProtocolCode.js"
+>>>>>>> wt-typed
 export * as CloseReason from "./core/CloseReason.js"
 export * as Coalesce from "./core/Coalesce.js"
 export type { Connection } from "./core/Connection.js"
