@@ -3,10 +3,10 @@
  *
  * @since 1.0.0
  */
-<<<<<<< HEAD
 export * as Authenticator from "./channels/Authenticator.js"
 export * as Broker from "./channels/Broker.js"
 export * as BrokerMemory from "./channels/BrokerMemory.js"
+export * as Channel from "./channels/Channel.js"
 export * as Channels from "./channels/Channels.js"
 export type { ChannelsOptions } from "./channels/ChannelsConfig.js"
 export * as ChannelsLive from "./channels/ChannelsLive.js"
@@ -18,10 +18,6 @@ export type { ClientInfo, Publication, StreamPosition } from "./channels/Publica
 export * as ServerApi from "./channels/ServerApi.js"
 export * as Tokens from "./channels/Tokens.js"
 export * as TokenSigner from "./channels/TokenSigner.js"
-=======
-export * as Channel from "./channels/Channel.js"
-export * as ProtocolCode from "./channels/ProtocolCode.js"
->>>>>>> wt-typed
 export * as CloseReason from "./core/CloseReason.js"
 export * as Coalesce from "./core/Coalesce.js"
 export type { Connection } from "./core/Connection.js"
