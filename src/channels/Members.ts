@@ -194,9 +194,8 @@ export class Members {
         return this.announce(channel, pushes.leave(channel.name, event.info))
       case "Gap": {
         for (const listener of channel.listeners) listener.onGap()
-        for (const subscription of [...channel.subscriptions.values()]) {
-          if (subscription.status === "Live" && subscription.positioned) this.onGap(subscription)
-        }
+        // Compared at the next look.
+        channel.checkAt = 1
       }
     }
   }
