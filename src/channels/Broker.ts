@@ -48,7 +48,8 @@ export interface StreamOptions {
  * @category models
  */
 export interface BrokerPublish {
-  readonly data: unknown
+  /** JSON text. */
+  readonly data: string
   readonly info?: ClientInfo | undefined
   readonly tags?: Readonly<Record<string, string>> | undefined
   /** Absent: the channel has no history, or the publication skips it. */
@@ -81,7 +82,7 @@ export interface HistoryRequest {
  * @category models
  */
 export interface History {
-  readonly publications: ReadonlyArray<Publication>
+  readonly publications: ReadonlyArray<Publication<string>>
   readonly position: StreamPosition
 }
 
@@ -95,7 +96,7 @@ export type BrokerEvent =
   | {
     readonly _tag: "Published"
     readonly channel: string
-    readonly publication: Publication
+    readonly publication: Publication<string>
     readonly epoch: string
   }
   | { readonly _tag: "Joined" | "Left"; readonly channel: string; readonly info: ClientInfo }

@@ -4,16 +4,17 @@
  * @since 1.0.0
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type { CloseWords } from "../core/CloseReason.js"
 import type { Connection } from "../core/Connection.js"
 import type { Disconnect } from "../core/HubError.js"
 import type { Grant } from "./Authenticator.js"
 import type { PresenceStats } from "./Presence.js"
-import type { ProtocolError, Unsubscribe } from "./ProtocolCode.js"
+import { disconnects, type ProtocolError, type Unsubscribe } from "./ProtocolCode.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 
 /**
@@ -218,3 +219,24 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   /** Serves one connection of the hub: the handler to mount. */
   readonly serve: (connection: Connection) => Effect.Effect<void, Disconnect>
 }>() {}
+
+/**
+ * What a mount serves channels with: `NodeUpgrade.layer("/connection/websocket", Channels.mount)`. The ends that the hub
+ * decides have the protocol's codes.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const mount: {
+  readonly handler: (connection: Connection) => Effect.Effect<void, Disconnect, Channels>
+  readonly closeWith: CloseWords
+} = {
+  handler: (connection) => Effect.flatMap(Channels, (channels) => channels.serve(connection)),
+  closeWith: {
+    handlerFailure: disconnects.internal,
+    heartbeat: disconnects.noPong,
+    slowConsumer: disconnects.slow,
+    rateLimit: disconnects.tooManyRequests,
+    drain: disconnects.shutdown
+  }
+}

@@ -32,13 +32,14 @@ export interface StreamPosition {
 }
 
 /**
- * One publication. `data` is any JSON value, `null` included.
+ * One publication. `data` is any JSON value, `null` included; between the parts of the hub it is the value's JSON text,
+ * so that it is encoded once.
  *
  * @since 1.0.0
  * @category models
  */
-export interface Publication {
-  readonly data: unknown
+export interface Publication<out Data = unknown> {
+  readonly data: Data
   /** Who published it, if a client did. */
   readonly info?: ClientInfo | undefined
   /** Its place in the stream; 0 if the channel has no history, or the publication skipped it. */

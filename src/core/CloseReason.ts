@@ -93,6 +93,27 @@ export const reasons = {
 } satisfies Record<string, CloseReason>
 
 /**
+ * Codes and texts of a protocol's own, for ends that the hub decides.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export type CloseWords = { readonly [Name in keyof typeof reasons]?: CloseWith | undefined }
+
+const names = Object.keys(reasons) as Array<keyof typeof reasons>
+
+/**
+ * The reason in the words of a protocol, if that has some for it.
+ *
+ * @internal
+ */
+export const reworded = (reason: CloseReason, words: CloseWords): CloseReason => {
+  const name = names.find((name) => reasons[name] === reason)
+  const said = name === undefined ? undefined : words[name]
+  return said === undefined ? reason : new CloseReason({ by: reason.by, code: said.code, reason: said.reason ?? "" })
+}
+
+/**
  * Whether an endpoint may put the code in a close frame: 1000 to 1014 without the reserved 1004 to 1006, and 3000 to
  * 4999 (RFC 6455 §7.4).
  *

@@ -43,10 +43,14 @@ export interface Connection<out P = unknown> {
    * ended or its outbox is full. Never waits for the peer.
    */
   readonly send: (message: Frame.Message | Frame.Frame) => Effect.Effect<boolean>
+  /** As `send`, for synchronous code such as callbacks. */
+  readonly unsafeSend: (message: Frame.Message | Frame.Frame) => boolean
   readonly join: (topic: string) => Effect.Effect<void>
   readonly leave: (topic: string) => Effect.Effect<void>
   /** Ends the connection: its handler is interrupted, what was sent is flushed, then the close frame goes out. */
   readonly close: (reason?: CloseWith) => Effect.Effect<void>
+  /** As `close`, for synchronous code such as callbacks. */
+  readonly unsafeClose: (reason?: CloseWith) => void
   /** Why the connection ended, once nothing is left of it. */
   readonly closed: Effect.Effect<CloseReason>
 }

@@ -4,6 +4,8 @@
  * @since 1.0.0
  */
 
+import type { OverflowPolicy } from "./HubConfig.js"
+
 /**
  * What travels over a connection: text, or bytes.
  *
@@ -28,11 +30,19 @@ export class Frame {
   private wire: Uint8Array
   /** Identifies what the message is about, so that the `conflate` policy can replace an older one. */
   readonly key: string | undefined
+  /** What becomes of it when an outbox is full, if not what the hub's options say. */
+  readonly overflow: OverflowPolicy | undefined
 
-  constructor(binary: boolean, bytes: Uint8Array, key: string | undefined) {
+  constructor(
+    binary: boolean,
+    bytes: Uint8Array,
+    key: string | undefined,
+    overflow?: OverflowPolicy | undefined
+  ) {
     this.binary = binary
     this.wire = bytes
     this.key = key
+    this.overflow = overflow
   }
 
   /** Header and payload. */
@@ -121,15 +131,24 @@ const encode = (message: Message): Uint8Array => {
 
 /**
  * Encodes a message as a frame. Text becomes UTF-8 (lone surrogates become U+FFFD); bytes are copied, so the caller
- * may reuse its array. `key` says what the message is about, for the `conflate` overflow policy.
+ * may reuse its array. `key` says what the message is about, for the `conflate` overflow policy; `overflow` is the policy
+ * for this message, instead of the hub's.
  *
  * @since 1.0.0
  * @category constructors
  */
-export const make = (message: Message | Frame, options?: { readonly key?: string | undefined }): Frame =>
-  message instanceof Frame
-    ? options?.key === undefined ? message : new Frame(message.binary, message.bytes, options.key)
-    : new Frame(typeof message !== "string", encode(message), options?.key)
+export const make = (
+  message: Message | Frame,
+  options?: { readonly key?: string | undefined; readonly overflow?: OverflowPolicy | undefined }
+): Frame => {
+  if (!(message instanceof Frame)) {
+    return new Frame(typeof message !== "string", encode(message), options?.key, options?.overflow)
+  }
+  const { key = message.key, overflow = message.overflow } = options ?? {}
+  return key === message.key && overflow === message.overflow
+    ? message
+    : new Frame(message.binary, message.bytes, key, overflow)
+}
 
 /**
  * The frames that a connection was given, in order, as an immutable list that grows at its end.

@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
-import { CloseReason, reasons } from "./CloseReason.js"
+import { CloseReason, type CloseWords, reasons } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
 import { ConnectionClosed, Disconnect } from "./HubError.js"
 import type { Host, LiveConnection } from "./LiveConnection.js"
@@ -41,6 +41,8 @@ export interface HandlerOptions<P, E, E1, R1> {
   readonly greeting?: Handler<P, E1, R1> | undefined
   /** The close code and reason for a failure. Defaults to 1011; `Disconnect` and `ConnectionClosed` need none. */
   readonly onFailure?: ((error: E | E1) => Disconnect) | undefined
+  /** Codes and texts of the handler's own protocol, for ends that the hub decides. */
+  readonly closeWith?: CloseWords | undefined
 }
 
 /** What the end of a handler means for its connection, and whether someone should read about it. */

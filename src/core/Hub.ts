@@ -58,6 +58,10 @@ export interface PublishOptions {
   readonly except?: Connection | undefined
   /** What the message is about: under the `conflate` policy a later one with the same key replaces it. */
   readonly key?: string | undefined
+  /** What becomes of this message where an outbox is full, if not what the hub's options say. */
+  readonly overflow?: HubConfig.OverflowPolicy | undefined
+  /** Asked for each receiver, within the one synchronous loop that delivers: whether it gets the message. */
+  readonly where?: ((connection: Connection) => boolean) | undefined
 }
 
 type Accepted<A, R> = Effect.Effect<A, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>
@@ -107,6 +111,12 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
     message: Frame.Message | Frame.Frame,
     options?: PublishOptions
   ) => Effect.Effect<number>
+  /** As `publish`, for synchronous code such as callbacks. */
+  readonly unsafePublish: (
+    topic: string,
+    message: Frame.Message | Frame.Frame,
+    options?: PublishOptions
+  ) => number
   /** Sends to all connections. Returns how many accepted it. Never waits for a peer. */
   readonly broadcast: (message: Frame.Message | Frame.Frame, options?: PublishOptions) => Effect.Effect<number>
   /** Lets a connection join a topic; a topic exists while it has members. Returns whether the connection is open. */

@@ -114,7 +114,7 @@ export const make = (
             const outer = FiberRefs.getOrDefault(refs, FiberRef.currentScheduler)
             const scheduler = outer === wake.inner ? wake : outer
             const start = Handler.start(host, scheduler, refs, context, run, options)
-            const connection = new LiveConnection<P>(host, nextId++, transport, scope, start)
+            const connection = new LiveConnection<P>(host, nextId++, transport, scope, start, options.closeWith)
             registry.add(connection)
             HubMetrics.opens.unsafeUpdate(1, [])
             events.emit(HubEvent.Opened({ connection }))
@@ -138,10 +138,10 @@ export const make = (
       options: PublishOptions | undefined
     ): number => {
       const frame = Frame.make(message, options)
-      const except = options?.except
+      const { except, where } = options ?? {}
       let reached = 0
       for (const connection of to) {
-        if (connection !== except && connection.deliver(frame)) {
+        if (connection !== except && (where === undefined || where(connection)) && connection.deliver(frame)) {
           reached++
         }
       }
@@ -221,6 +221,7 @@ export const make = (
       unsafeRefusal: refusal,
       send: (id, message) => using(id, (connection) => fanOut([connection], message, undefined) === 1, false),
       publish: (topic, message, options) => Effect.sync(() => fanOut(topics.of(topic), message, options)),
+      unsafePublish: (topic, message, options) => fanOut(topics.of(topic), message, options),
       broadcast: (message, options) => Effect.sync(() => fanOut(registry.connections.values(), message, options)),
       join: (id, topic) => using(id, (connection) => (topics.join(connection, topic), true), false),
       leave: (id, topic) => using(id, (connection) => (topics.leave(connection, topic), true), false),

@@ -11,7 +11,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { CloseCode, CloseReason, type CloseWith, reasons } from "./CloseReason.js"
+import { CloseCode, CloseReason, type CloseWith, type CloseWords, reasons, reworded } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
 import * as Frame from "./Frame.js"
 import type { HubConfig } from "./HubConfig.js"
@@ -85,6 +85,7 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   private readonly outbox: Outbox
   private readonly host: Host
   private readonly transport: Transport
+  private readonly closeWith: CloseWords | undefined
   private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
 
   constructor(
@@ -92,8 +93,10 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     id: number,
     transport: Transport<P>,
     scope: Scope.CloseableScope,
-    start: Start<P>
+    start: Start<P>,
+    closeWith: CloseWords | undefined
   ) {
+    this.closeWith = closeWith
     this.host = host
     this.id = id
     this.transport = transport
@@ -130,10 +133,10 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   }
 
   get send() {
-    return (message: Frame.Message | Frame.Frame): Effect.Effect<boolean> => Effect.sync(() => this.sendNow(message))
+    return (message: Frame.Message | Frame.Frame): Effect.Effect<boolean> => Effect.sync(() => this.unsafeSend(message))
   }
 
-  private sendNow(message: Frame.Message | Frame.Frame): boolean {
+  unsafeSend(message: Frame.Message | Frame.Frame): boolean {
     if (this.status._tag === "Sealed" || this.status._tag === "Closed") return false
     const frame = Frame.make(message)
     if (!this.outbox.offerNow(frame)) return false
@@ -152,11 +155,12 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   }
 
   get close() {
-    return (reason?: CloseWith): Effect.Effect<void> =>
-      Effect.sync(() => {
-        const { code, reason: text } = new Disconnect(reason ?? { code: CloseCode.normal })
-        this.end(new CloseReason({ by: "server", code, reason: text }))
-      })
+    return (reason?: CloseWith): Effect.Effect<void> => Effect.sync(() => this.unsafeClose(reason))
+  }
+
+  unsafeClose(reason?: CloseWith): void {
+    const { code, reason: text } = new Disconnect(reason ?? { code: CloseCode.normal })
+    this.end(new CloseReason({ by: "server", code, reason: text }))
   }
 
   get closed(): Effect.Effect<CloseReason> {
@@ -184,8 +188,9 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   }
 
   /** Ends the connection. The first reason stands, and the others are ignored. */
-  end(reason: CloseReason): void {
+  end(why: CloseReason): void {
     if (this.status._tag !== "Open") return
+    const reason = this.closeWith === undefined ? why : reworded(why, this.closeWith)
     this.status = { _tag: "Ended", reason }
     this.host.onEnded(this)
     if (graceful.has(reason.by)) this.inbox.end(reason)

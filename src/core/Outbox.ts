@@ -4,7 +4,7 @@
  * @since 1.0.0
  */
 import * as Frame from "./Frame.js"
-import type { HubConfig } from "./HubConfig.js"
+import type { HubConfig, OverflowPolicy } from "./HubConfig.js"
 import * as HubMetrics from "./HubMetrics.js"
 import type { Transport } from "./Transport.js"
 import type { Turn } from "./Turn.js"
@@ -148,11 +148,14 @@ export class Outbox {
   private offerLarge(frame: Frame.Frame): boolean {
     this.flush()
     if (this.backlog !== undefined) return this.gather(this.backlog, frame)
-    return this.gatheredBytes + frame.size > this.config.outboxBytes ? this.overflow() : this.offerNow(frame)
+    return this.gatheredBytes + frame.size > this.config.outboxBytes 
+      ? this.overflow(frame.overflow ?? this.config.overflow)
+      : this.offerNow(frame)
   }
 
   private gather(frames: Map<unknown, Frame.Frame>, frame: Frame.Frame): boolean {
-    const conflated = this.config.overflow === "conflate" && frame.key !== undefined && frames.get(frame.key)
+    const policy = frame.overflow ?? this.config.overflow
+    const conflated = policy === "conflate" && frame.key !== undefined && frames.get(frame.key)
     if (conflated) {
       this.drop(frames, frame.key, conflated)
       HubMetrics.overflow("conflated").unsafeUpdate(1, [])
@@ -160,16 +163,17 @@ export class Outbox {
     const room = this.config.outboxBytes - (this.batch?.size ?? 0) - this.transport.bufferedBytes() - frame.size
     const isFull = () => this.gatheredBytes > room || frames.size >= this.mostFrames
     if (isFull()) {
-      if (this.config.overflow !== "drop-oldest" || room < 0) return this.overflow()
+      if (policy !== "drop-oldest" || room < 0) return this.overflow(policy)
       for (const [key, oldest] of frames) {
         if (!isFull()) break
+        if ((oldest.overflow ?? this.config.overflow) !== "drop-oldest") continue
         this.drop(frames, key, oldest)
         this.events.onOverflow("dropped")
       }
-      if (isFull()) return this.overflow()
+      if (isFull()) return this.overflow(policy)
     }
     frame.own()
-    frames.set(this.config.overflow === "conflate" ? frame.key ?? this.nextNumber++ : this.nextNumber++, frame)
+    frames.set(policy === "conflate" ? frame.key ?? this.nextNumber++ : this.nextNumber++, frame)
     this.gatheredBytes += frame.size
     return true
   }
@@ -179,8 +183,8 @@ export class Outbox {
     this.gatheredBytes -= frame.size
   }
 
-  private overflow(): false {
-    const drops = this.config.overflow === "drop-newest" || this.config.overflow === "drop-oldest"
+  private overflow(policy: OverflowPolicy): false {
+    const drops = policy === "drop-newest" || policy === "drop-oldest"
     this.events.onOverflow(drops ? "dropped" : "disconnected")
     return false
   }

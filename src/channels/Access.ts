@@ -1,0 +1,50 @@
+/**
+ * Who may do what in a channel.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type { Disconnect } from "../core/HubError.js"
+import type { Authenticator, Grant } from "./Authenticator.js"
+import type { Caller, ChannelHandler } from "./Channels.js"
+import type { Access, Namespace } from "./Namespace.js"
+import type { SubscribeParams } from "./Protocol.js"
+import { errors, type ProtocolError } from "./ProtocolCode.js"
+
+/** The users that a channel names: what follows its last `#`, separated by commas. */
+const namesUser = (channel: string, user: string): boolean =>
+  user !== "" && channel.slice(channel.lastIndexOf("#") + 1).split(",").includes(user)
+
+/**
+ * Whether an `allow…` option lets a client do something.
+ *
+ * @internal
+ */
+export const allows = (access: Access, user: string, isSubscriber: boolean): boolean =>
+  (access.client || access.subscriber && isSubscriber) && (user !== "" || access.anonymous)
+
+/**
+ * Grants or refuses a subscription that a client asks for; the first rule that applies decides.
+ *
+ * @internal
+ */
+export const subscribe = (
+  { caller, handler, insecure, namespace, params, tokens }: {
+    readonly params: SubscribeParams
+    readonly caller: Caller
+    readonly namespace: Namespace
+    readonly insecure: boolean
+    readonly tokens: Authenticator["Type"]
+    readonly handler: ChannelHandler | undefined
+  }
+): Effect.Effect<Grant, ProtocolError | Disconnect> => {
+  const { channel, data, token } = params
+  const { client, user } = caller
+  if (token !== "") return tokens.subscribe(token, { channel, user, client })
+  if (channel.startsWith("$")) return Effect.fail(errors.permissionDenied)
+  const userLimited = namespace.allowUserLimitedChannels && channel.includes("#")
+  if (userLimited && namesUser(channel, user)) return Effect.succeed({})
+  if (handler !== undefined) return Effect.suspend(() => handler.subscribe({ channel, data, caller }))
+  if (!userLimited && allows(namespace.subscribe, user, false)) return Effect.succeed({})
+  return insecure ? Effect.succeed({}) : Effect.fail(errors.permissionDenied)
+}

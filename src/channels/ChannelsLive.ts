@@ -1,0 +1,241 @@
+/**
+ * The channels service over a hub, a broker, presence and an authenticator.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Connection } from "../core/Connection.js"
+import type { Hub } from "../core/Hub.js"
+import type { Disconnect, InvalidOption } from "../core/HubError.js"
+import type { Authenticator } from "./Authenticator.js"
+import type { Broker } from "./Broker.js"
+import { type Caller, Channels } from "./Channels.js"
+import type { ChannelsOptions } from "./ChannelsConfig.js"
+import type { Listener } from "./Members.js"
+import type { Namespace } from "./Namespace.js"
+import * as Node from "./Node.js"
+import type { Presence } from "./Presence.js"
+import { pushes, stringify } from "./Protocol.js"
+import { badRequest, disconnects, errors, internalError, type ProtocolError, unsubscribes } from "./ProtocolCode.js"
+import type { Publication, StreamPosition } from "./Publication.js"
+import * as Recovery from "./Recovery.js"
+import { Session } from "./Session.js"
+
+/** Who calls by the server API. */
+const server: Caller = { client: "", user: "", info: undefined, meta: undefined, connection: undefined }
+
+/** Publications that a reader in this process may be behind. */
+const mostUnread = 4096
+
+/** A glob as a regular expression. */
+const glob = (pattern: string): RegExp =>
+  new RegExp(
+    `^${pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".")}$`,
+    "s"
+  )
+
+const subscribe = (
+  node: Node.Node,
+  channel: string,
+  namespace: Namespace,
+  since: StreamPosition | undefined
+): Effect.Effect<Stream.Stream<Publication, ProtocolError>, ProtocolError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const queue = yield* Queue.unbounded<Either.Either<Recovery.Live, ProtocolError>>()
+    const lost = () => queue.unsafeOffer(Either.left(errors.unrecoverablePosition))
+    const listener: Listener = {
+      onLive: (live) => {
+        const unread = queue.unsafeSize()
+        if (unread._tag === "None" || unread.value > mostUnread) return
+        if (unread.value === mostUnread) lost()
+        else queue.unsafeOffer(Either.right(live))
+      },
+      onGap: lost
+    }
+    yield* Effect.acquireRelease(
+      Effect.mapError(node.members.listen(channel, namespace, listener), internalError),
+      () => node.attempt("leave a channel", node.members.unlisten(channel, listener))
+    )
+    let last = 0
+    let missed: ReadonlyArray<Publication<string>> = []
+    if (since !== undefined) {
+      const start = Recovery.stream(since, yield* node.read(channel, namespace, { since }))
+      if (!start.recovered) return yield* errors.unrecoverablePosition
+      missed = start.publications
+      last = start.position.offset
+    }
+    const live = Stream.fromQueue(queue).pipe(
+      Stream.flatMap(Either.match({
+        onLeft: (error) => Stream.fail(error),
+        onRight: ({ publication }) =>
+          publication.offset === 0 || publication.offset > last ? Stream.succeed(publication) : Stream.empty
+      }))
+    )
+    return Stream.map(Stream.concat(Stream.fromIterable(missed), live), Node.parsed)
+  })
+
+/**
+ * Builds the service in the current scope. When the scope closes, its clients are drained with 3001 while broker and
+ * presence are still there. The error names the option that is wrong.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const make = (
+  options: ChannelsOptions = {}
+): Effect.Effect<Channels["Type"], InvalidOption, Hub | Broker | Presence | Authenticator | Scope.Scope> =>
+  Effect.map(Node.make(options), (node) => {
+    const inNamespace = <A>(
+      channel: string,
+      use: (namespace: Namespace) => Effect.Effect<A, ProtocolError>
+    ): Effect.Effect<A, ProtocolError> => Effect.flatMap(Effect.suspend(() => node.namespaceOf(channel)), use)
+
+    const publish: Channels["Type"]["publish"] = (channel, data, options = {}) =>
+      inNamespace(
+        channel,
+        (namespace) => Effect.map(node.publish(channel, namespace, data, options), Option.fromNullable)
+      )
+
+    const withPresence = <A>(channel: string, use: Effect.Effect<A, ProtocolError>) =>
+      inNamespace(channel, (namespace) => namespace.presence ? use : Effect.fail(errors.notAvailable))
+
+    const each = (
+      sessions: ReadonlyArray<Session>,
+      change: (session: Session) => Effect.Effect<void>
+    ): Effect.Effect<number> =>
+      Effect.as(
+        Effect.forEach(sessions, (session) => session.change(change(session)), {
+          concurrency: "unbounded",
+          discard: true
+        }),
+        sessions.length
+      )
+
+    const serve = (connection: Connection): Effect.Effect<void, Disconnect> =>
+      Effect.suspend(() => {
+        if (node.isClosed) return Effect.fail(disconnects.shutdown)
+        const session = new Session(node, connection)
+        node.roster.open(session)
+        return Effect.zipRight(
+          Scope.addFinalizer(connection.scope, session.end),
+          connection.runForEach(session.onMessage)
+        )
+      })
+
+    return Channels.of({
+      publish,
+      broadcast: (channels, data, options) =>
+        stringify(data) === undefined
+          ? Effect.fail(badRequest("the data is not JSON"))
+          : Effect.forEach(channels, (channel) => Effect.either(publish(channel, data, options))),
+      subscribe: (channel, options = {}) =>
+        Stream.unwrapScoped(
+          Effect.flatMap(
+            Effect.suspend(() => node.namespaceOf(channel)),
+            (namespace) => subscribe(node, channel, namespace, options.since)
+          )
+        ),
+      history: (channel, options = {}) =>
+        inNamespace(
+          channel,
+          (namespace) =>
+            Effect.map(node.history(channel, namespace, options), ({ position, publications }) => ({
+              ...position,
+              publications: publications.map(Node.parsed)
+            }))
+        ),
+      removeHistory: (channel) =>
+        inNamespace(channel, (namespace) =>
+          namespace.stream === undefined
+            ? Effect.fail(errors.notAvailable)
+            : Effect.mapError(node.broker.removeHistory(channel), internalError)),
+      presence: (channel) => withPresence(channel, node.presenceOf(channel)),
+      presenceStats: (channel) => withPresence(channel, node.statsOf(channel)),
+      disconnect: (user, { client, disconnect = disconnects.force, except = [] } = {}) =>
+        Effect.sync(() => {
+          const sessions = node.roster.of(user, client).filter((session) => !except.includes(session.client))
+          for (const session of sessions) session.close(disconnect)
+          return sessions.length
+        }),
+      unsubscribe: (user, channel, { client, unsubscribe = unsubscribes.server } = {}) =>
+        inNamespace(channel, () =>
+          each(
+            node.roster.of(user, client).filter((session) => session.subscriptions.has(channel)),
+            (session) => {
+              const subscription = session.subscriptions.get(channel)
+              return subscription === undefined ? Effect.void : session.take(subscription, unsubscribe)
+            }
+          )),
+      subscribeUser: (user, channel, { client, recoverSince, ...grant } = {}) =>
+        inNamespace(channel, (namespace) =>
+          each(
+            node.roster.of(user, client),
+            (session) => session.give(channel, namespace, grant, recoverSince)
+          )),
+      refresh: (user, { client, ...options } = {}) =>
+        Effect.sync(() => {
+          const sessions = node.roster.of(user, client)
+          for (const session of sessions) session.refreshBy(options)
+          return sessions.length
+        }),
+      channels: (pattern = "*") =>
+        Effect.sync(() => {
+          const matches = glob(pattern)
+          return new Map(
+            [...node.members].flatMap(([name, subscriptions]) =>
+              matches.test(name) && subscriptions.size > 0 ? [[name, { clients: subscriptions.size }] as const] : []
+            )
+          )
+        }),
+      info: Effect.sync(() => [{
+        uid: node.uid,
+        name: node.config.name,
+        version: node.config.version,
+        ...node.roster.counts,
+        channels: node.members.size,
+        subscriptions: [...node.members].reduce((sum, [, subscriptions]) => sum + subscriptions.size, 0),
+        uptime: node.uptime
+      }]),
+      rpc: (method, handler) =>
+        Effect.contextWithEffect((context) =>
+          node.rpcs.add({ method, run: (data, caller) => Effect.provide(handler(data, caller), context) })
+        ),
+      call: (method, data, caller = server) =>
+        Effect.catchIf(
+          node.call(method, data, caller),
+          (error) => error === errors.notAvailable,
+          () => Effect.fail(errors.methodNotFound)
+        ),
+      onMessage: (handler) =>
+        Effect.contextWithEffect((context) =>
+          node.receivers.add((data, caller) => Effect.provide(handler(data, caller), context))
+        ),
+      send: (client, data) =>
+        Effect.suspend(() => {
+          const text = stringify(data)
+          if (text === undefined) return Effect.fail(badRequest("the data is not JSON"))
+          const session = node.roster.client(client)
+          session?.push(pushes.message(text))
+          return Effect.succeed(session !== undefined)
+        }),
+      register: (handler) => node.handlers.add(handler),
+      serve
+    })
+  })
+
+/**
+ * Channels, for as long as the layer lives. Bind it to a constant: two calls are two services.
+ *
+ * @since 1.0.0
+ * @category layers
+ */
+export const layer = (
+  options?: ChannelsOptions
+): Layer.Layer<Channels, InvalidOption, Hub | Broker | Presence | Authenticator> =>
+  Layer.scoped(Channels, make(options))

@@ -1,0 +1,239 @@
+/**
+ * Who on this node is in which channel, and how they are told.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type { Connection } from "../core/Connection.js"
+import type { Hub, PublishOptions } from "../core/Hub.js"
+import type { Broker, BrokerError, BrokerEvent } from "./Broker.js"
+import type { Namespace } from "./Namespace.js"
+import { pushes } from "./Protocol.js"
+import type { Live } from "./Recovery.js"
+import type { Subscription } from "./Subscription.js"
+
+/**
+ * A reader in this process.
+ *
+ * @internal
+ */
+export interface Listener {
+  readonly onLive: (live: Live) => void
+  readonly onGap: () => void
+}
+
+/** A channel that has members on this node. */
+class Channel {
+  readonly name: string
+  readonly topic: string
+  /** By the connection's id. */
+  readonly subscriptions = new Map<number, Subscription>()
+  readonly listeners = new Set<Listener>()
+  /** Whether the broker tells of it. */
+  heard = false
+  /** How many subscriptions must look at each publication, for their position or because they start. */
+  careful = 0
+  /** When positions are compared next. */
+  checkAt = 0
+  private readonly plain: PublishOptions
+
+  constructor(name: string, namespace: Namespace) {
+    this.name = name
+    this.topic = topicOf(name)
+    this.plain = { key: namespace.overflow === "conflate" ? name : undefined, overflow: namespace.overflow }
+  }
+
+  get isEmpty(): boolean {
+    return this.subscriptions.size === 0 && this.listeners.size === 0
+  }
+
+  to(where: (subscription: Subscription) => boolean): PublishOptions {
+    return {
+      ...this.plain,
+      where: ({ id }: Connection) => {
+        const subscription = this.subscriptions.get(id)
+        return subscription !== undefined && where(subscription)
+      }
+    }
+  }
+
+  options(live: Live, onGap: (subscription: Subscription) => void): PublishOptions {
+    if (this.careful === 0) return this.plain
+    return this.to((subscription) => {
+      const verdict = subscription.take(live)
+      if (verdict === "gap") onGap(subscription)
+      return verdict === "deliver"
+    })
+  }
+}
+
+const topicOf = (channel: string): string => `channel/${channel}`
+
+/** Channels that share a lock: what the broker is told of one of them happens one after the other. */
+const stripes = 64
+
+const stripeOf = (channel: string): number => {
+  let hash = 0
+  for (let index = 0; index < channel.length; index++) hash = (hash * 31 + channel.charCodeAt(index)) | 0
+  return (hash >>> 0) % stripes
+}
+
+/** @internal */
+export class Members {
+  private readonly channels = new Map<string, Channel>()
+  private readonly locks = Array.from({ length: stripes }, () => Effect.unsafeMakeSemaphore(1))
+  private readonly hub: Hub["Type"]
+  private readonly broker: Broker["Type"]
+  private readonly onGap: (subscription: Subscription) => void
+
+  constructor(hub: Hub["Type"], broker: Broker["Type"], onGap: (subscription: Subscription) => void) {
+    this.hub = hub
+    this.broker = broker
+    this.onGap = onGap
+  }
+
+  /** Channels with members, and their subscriptions. */
+  *[Symbol.iterator](): Generator<readonly [string, ReadonlyMap<number, Subscription>]> {
+    for (const { name, subscriptions } of this.channels.values()) yield [name, subscriptions]
+  }
+
+  get size(): number {
+    return this.channels.size
+  }
+
+  private of(name: string, namespace: Namespace): Channel {
+    const found = this.channels.get(name)
+    if (found !== undefined) return found
+    const channel = new Channel(name, namespace)
+    this.channels.set(name, channel)
+    return channel
+  }
+
+  /** From when this completes, the subscription hears of its channel. Whatever its outcome, `leave` undoes it. */
+  join(subscription: Subscription): Effect.Effect<void, BrokerError> {
+    return Effect.suspend(() => {
+      const { connection } = subscription.session
+      const channel = this.of(subscription.channel, subscription.namespace)
+      channel.subscriptions.set(connection.id, subscription)
+      channel.careful++
+      return Effect.zipRight(connection.join(channel.topic), this.hear(channel))
+    })
+  }
+
+  /** The subscription has started: it needs no care, unless its position is checked. */
+  started(subscription: Subscription): void {
+    const channel = this.channels.get(subscription.channel)
+    if (channel !== undefined && !subscription.positioned) channel.careful--
+  }
+
+  /** At once nothing of the channel reaches the subscription; the broker is told in the effect. */
+  leave(subscription: Subscription): Effect.Effect<void, BrokerError> {
+    const { connection } = subscription.session
+    const channel = this.channels.get(subscription.channel)
+    if (channel === undefined || channel.subscriptions.get(connection.id) !== subscription) return Effect.void
+    channel.subscriptions.delete(connection.id)
+    if (subscription.status === "Starting" || subscription.positioned) channel.careful--
+    return Effect.zipRight(connection.leave(channel.topic), this.forget(channel))
+  }
+
+  listen(name: string, namespace: Namespace, listener: Listener): Effect.Effect<void, BrokerError> {
+    return Effect.suspend(() => {
+      const channel = this.of(name, namespace)
+      channel.listeners.add(listener)
+      return this.hear(channel)
+    })
+  }
+
+  unlisten(name: string, listener: Listener): Effect.Effect<void, BrokerError> {
+    return Effect.suspend(() => {
+      const channel = this.channels.get(name)
+      if (channel === undefined || !channel.listeners.delete(listener)) return Effect.void
+      return this.forget(channel)
+    })
+  }
+
+  private lock(channel: Channel): Effect.Semaphore {
+    const [first] = this.locks
+    return this.locks[stripeOf(channel.name)] ?? first ?? Effect.unsafeMakeSemaphore(1)
+  }
+
+  private hear(channel: Channel): Effect.Effect<void, BrokerError> {
+    if (channel.heard) return Effect.void
+    return this.lock(channel).withPermits(1)(Effect.suspend(() =>
+      channel.heard
+        ? Effect.void
+        : Effect.map(this.broker.subscribe(channel.name), () => {
+          channel.heard = true
+        })
+    ))
+  }
+
+  private forget(channel: Channel): Effect.Effect<void, BrokerError> {
+    if (!channel.isEmpty) return Effect.void
+    return this.lock(channel).withPermits(1)(Effect.suspend(() => {
+      if (!channel.isEmpty || this.channels.get(channel.name) !== channel) return Effect.void
+      // Who joins from here on subscribes again, after this.
+      channel.heard = false
+      return Effect.ensuring(
+        this.broker.unsubscribe(channel.name),
+        Effect.sync(() => channel.isEmpty && this.channels.delete(channel.name))
+      )
+    }))
+  }
+
+  /** What the broker tells. */
+  readonly onEvent = (event: BrokerEvent): void => {
+    const channel = this.channels.get(event.channel)
+    if (channel === undefined) return
+    switch (event._tag) {
+      case "Published":
+        return this.onPublished(channel, event)
+      case "Joined":
+        return this.announce(channel, pushes.join(channel.name, event.info))
+      case "Left":
+        return this.announce(channel, pushes.leave(channel.name, event.info))
+      case "Gap": {
+        for (const listener of channel.listeners) listener.onGap()
+        for (const subscription of [...channel.subscriptions.values()]) {
+          if (subscription.status === "Live" && subscription.positioned) this.onGap(subscription)
+        }
+      }
+    }
+  }
+
+  private onPublished(channel: Channel, live: Live): void {
+    for (const listener of channel.listeners) listener.onLive(live)
+    if (channel.subscriptions.size === 0) return
+    const gaps: Array<Subscription> = []
+    const options = channel.options(live, (subscription) => gaps.push(subscription))
+    this.hub.unsafePublish(channel.topic, pushes.publication(channel.name, live.publication), options)
+    for (const subscription of gaps) this.onGap(subscription)
+  }
+
+  private announce(channel: Channel, push: string): void {
+    const hears = ({ hearsJoins, status }: Subscription) => status === "Live" && hearsJoins
+    this.hub.unsafePublish(channel.topic, push, channel.to(hears))
+  }
+
+  /** When a channel's positions are compared next. */
+  checkAt(name: string, at: number): void {
+    const channel = this.channels.get(name)
+    if (channel !== undefined) channel.checkAt = at
+  }
+
+  /** Channels with positioned subscribers whose comparison with the stream is due. */
+  due(
+    now: number,
+    interval: number
+  ): ReadonlyArray<{ readonly name: string; readonly subscriptions: ReadonlyArray<Subscription> }> {
+    const due: Array<{ readonly name: string; readonly subscriptions: ReadonlyArray<Subscription> }> = []
+    for (const channel of this.channels.values()) {
+      if (channel.careful === 0) continue
+      if (channel.checkAt === 0) channel.checkAt = now + interval
+      if (now < channel.checkAt) continue
+      channel.checkAt = now + interval
+      due.push({ name: channel.name, subscriptions: [...channel.subscriptions.values()] })
+    }
+    return due
+  }
+}

@@ -1,0 +1,385 @@
+/**
+ * The JSON form of the client protocol: what clients say, decoded and checked, and what they are told.
+ *
+ * @since 1.0.0
+ */
+import type { HistoryOptions } from "./Channels.js"
+import type { PresenceStats } from "./Presence.js"
+import { disconnects, type ProtocolError, type Unsubscribe } from "./ProtocolCode.js"
+import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
+
+/**
+ * What a client asks for when it subscribes.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface SubscribeParams {
+  readonly channel: string
+  readonly token: string
+  readonly data: unknown
+  readonly recover: boolean
+  readonly since: StreamPosition
+  readonly positioned: boolean
+  readonly recoverable: boolean
+  readonly joinLeave: boolean
+  /** Answer 112 instead of `recovered: false` (bit 2 of the flags). */
+  readonly rejectUnrecovered: boolean
+  /** What this server does not have: another type of subscription, a filter, a delta that nobody knows. */
+  readonly unsupported: "type" | "filter" | "delta" | undefined
+}
+
+/**
+ * One thing that a client says. `id` is 0 where the protocol wants none.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export type Command =
+  | { readonly _tag: "pong" }
+  | {
+    readonly _tag: "connect"
+    readonly id: number
+    readonly token: string
+    readonly data: unknown
+    readonly name: string
+    readonly version: string
+    readonly headers: ReadonlyMap<string, string>
+    readonly subscriptions: ReadonlyMap<string, SubscribeParams>
+  }
+  | { readonly _tag: "subscribe"; readonly id: number; readonly params: SubscribeParams }
+  | { readonly _tag: "unsubscribe"; readonly id: number; readonly channel: string }
+  | { readonly _tag: "publish"; readonly id: number; readonly channel: string; readonly data: unknown }
+  | { readonly _tag: "presence" | "presence_stats"; readonly id: number; readonly channel: string }
+  | { readonly _tag: "history"; readonly id: number; readonly channel: string; readonly options: HistoryOptions }
+  | { readonly _tag: "ping"; readonly id: number }
+  | { readonly _tag: "send"; readonly id: number; readonly data: unknown }
+  | { readonly _tag: "rpc"; readonly id: number; readonly method: string; readonly data: unknown }
+  | { readonly _tag: "refresh"; readonly id: number; readonly token: string }
+  | { readonly _tag: "sub_refresh"; readonly id: number; readonly channel: string; readonly token: string }
+
+/** Stands for `disconnects.badRequest` while a document is read. */
+class Malformed extends Error {}
+
+const malformed = (): never => {
+  throw new Malformed()
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** `null` and an absent field are the zero value of their type. Only a document's own fields count. */
+const field = (fields: Fields, key: string): unknown =>
+  Object.hasOwn(fields, key) ? fields[key] ?? undefined : undefined
+
+const object = (value: unknown): Fields => isFields(value) ? value : malformed()
+
+const text = (fields: Fields, key: string): string => {
+  const value = field(fields, key) ?? ""
+  return typeof value === "string" ? value : malformed()
+}
+
+/** A name without which the command means nothing. */
+const name = (fields: Fields, key: string): string => text(fields, key) || malformed()
+
+const flag = (fields: Fields, key: string): boolean => {
+  const value = field(fields, key) ?? false
+  return typeof value === "boolean" ? value : malformed()
+}
+
+const integer = (fields: Fields, key: string, least = 0): number => {
+  const value = field(fields, key) ?? 0
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= least ? value : malformed()
+}
+
+/** JSON of any kind; `null` is data too. */
+const json = (fields: Fields, key: string): unknown => Object.hasOwn(fields, key) ? fields[key] : undefined
+
+const position = (fields: Fields): StreamPosition => ({
+  offset: integer(fields, "offset"),
+  epoch: text(fields, "epoch")
+})
+
+const entries = (fields: Fields, key: string): ReadonlyArray<[string, unknown]> =>
+  Object.entries(object(field(fields, key) ?? {}))
+
+const subscribeParams = (channel: string, fields: Fields): SubscribeParams => ({
+  channel,
+  token: text(fields, "token"),
+  data: json(fields, "data"),
+  recover: flag(fields, "recover"),
+  since: position(fields),
+  positioned: flag(fields, "positioned"),
+  recoverable: flag(fields, "recoverable"),
+  joinLeave: flag(fields, "join_leave"),
+  rejectUnrecovered: (integer(fields, "flag", -Infinity) & 2) !== 0,
+  unsupported: integer(fields, "type", -Infinity) !== 0
+    ? "type"
+    : field(fields, "tf") !== undefined
+    ? "filter"
+    : !["", "fossil"].includes(text(fields, "delta"))
+    ? "delta"
+    : undefined
+})
+
+const readers: { readonly [Tag in Exclude<Command["_tag"], "pong">]: (id: number, params: Fields) => Command } = {
+  connect: (id, params) => ({
+    _tag: "connect",
+    id,
+    token: text(params, "token"),
+    data: json(params, "data"),
+    name: text(params, "name").length <= 16 ? text(params, "name") : malformed(),
+    version: text(params, "version").length <= 64 ? text(params, "version") : malformed(),
+    headers: new Map(
+      entries(params, "headers").map(([key, value]) => [
+        key.toLowerCase(),
+        typeof value === "string" ? value : malformed()
+      ])
+    ),
+    subscriptions: new Map(
+      entries(params, "subs").map(([channel, value]) => [channel, subscribeParams(channel, object(value))])
+    )
+  }),
+  subscribe: (id, params) => ({ _tag: "subscribe", id, params: subscribeParams(name(params, "channel"), params) }),
+  unsubscribe: (id, params) => ({ _tag: "unsubscribe", id, channel: name(params, "channel") }),
+  publish: (id, params) => ({ _tag: "publish", id, channel: name(params, "channel"), data: json(params, "data") }),
+  presence: (id, params) => ({ _tag: "presence", id, channel: name(params, "channel") }),
+  presence_stats: (id, params) => ({ _tag: "presence_stats", id, channel: name(params, "channel") }),
+  history: (id, params) => {
+    const since = field(params, "since")
+    return {
+      _tag: "history",
+      id,
+      channel: name(params, "channel"),
+      options: {
+        // As in the server API: none asked for is the position alone, below zero is all.
+        limit: integer(params, "limit", -Infinity) < 0 ? undefined : integer(params, "limit"),
+        since: since === undefined ? undefined : position(object(since)),
+        reverse: flag(params, "reverse")
+      }
+    }
+  },
+  ping: (id) => ({ _tag: "ping", id }),
+  send: (id, params) => ({ _tag: "send", id, data: json(params, "data") }),
+  rpc: (id, params) => ({ _tag: "rpc", id, method: text(params, "method"), data: json(params, "data") }),
+  refresh: (id, params) => ({ _tag: "refresh", id, token: text(params, "token") }),
+  sub_refresh: (id, params) => ({
+    _tag: "sub_refresh",
+    id,
+    channel: name(params, "channel"),
+    token: text(params, "token")
+  })
+}
+
+/** The first of these that a document has is what it says. */
+const tags = Object.keys(readers) as Array<keyof typeof readers>
+
+const mostIds = 2 ** 32 - 1
+
+const read = (document: string): Command => {
+  const fields = object(JSON.parse(document))
+  const tag = tags.find((tag) => field(fields, tag) !== undefined)
+  const id = integer(fields, "id")
+  if (tag === undefined) return id === 0 && Object.keys(fields).length === 0 ? { _tag: "pong" } : malformed()
+  if (id > mostIds || id === 0 && tag !== "send") return malformed()
+  return readers[tag](id, object(field(fields, tag)))
+}
+
+/**
+ * Reads one document. What is not one, or lacks what its command needs, is answered by closing with 3501.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const decode = (document: string): Command | typeof disconnects.badRequest => {
+  try {
+    return read(document)
+  } catch (error) {
+    if (error instanceof Malformed || error instanceof SyntaxError || error instanceof RangeError) {
+      return disconnects.badRequest
+    }
+    throw error
+  }
+}
+
+/**
+ * The JSON text of a value, or `undefined` for what is none: functions, symbols, circles, too deep a nesting.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const stringify = (value: unknown): string | undefined => {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}
+
+/** `,"key":text`, or nothing. */
+const member = (key: string, json: string | undefined): string => json === undefined ? "" : `,"${key}":${json}`
+
+const trueMember = (key: string, value: boolean): string => value ? `,"${key}":true` : ""
+
+const textMember = (key: string, value: string): string => value === "" ? "" : `,"${key}":${JSON.stringify(value)}`
+
+const numberMember = (key: string, value: number): string => value === 0 ? "" : `,"${key}":${value}`
+
+/** An object of members that each begin with a comma. */
+const braces = (members: string): string => `{${members.slice(1)}}`
+
+const list = (key: string, items: ReadonlyArray<string>): string => `,"${key}":[${items.join(",")}]`
+
+/** @internal */
+export const clientInfo = (info: ClientInfo): string =>
+  `{"user":${JSON.stringify(info.user)},"client":${JSON.stringify(info.client)}${
+    member("conn_info", stringify(info.connInfo))
+  }${member("chan_info", stringify(info.chanInfo))}}`
+
+/** @internal */
+export const publication = ({ data, info, offset, tags }: Publication<string>): string =>
+  `{"data":${data}${info === undefined ? "" : `,"info":${clientInfo(info)}`}${numberMember("offset", offset)}${
+    tags === undefined ? "" : member("tags", stringify(tags))
+  }}`
+
+const push = (channel: string, body: string): string => `{"push":{"channel":${JSON.stringify(channel)},${body}}}`
+
+/**
+ * What the server says of its own accord.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const pushes = {
+  publication: (channel: string, value: Publication<string>) => push(channel, `"pub":${publication(value)}`),
+  join: (channel: string, info: ClientInfo) => push(channel, `"join":{"info":${clientInfo(info)}}`),
+  leave: (channel: string, info: ClientInfo) => push(channel, `"leave":{"info":${clientInfo(info)}}`),
+  unsubscribe: (channel: string, { code, reason }: Unsubscribe) =>
+    push(channel, `"unsubscribe":{"code":${code},"reason":${JSON.stringify(reason)}}`),
+  subscribe: (channel: string, result: SubscribeResult) =>
+    push(
+      channel,
+      `"subscribe":${
+        braces(
+          trueMember("recoverable", result.recoverable) +
+            (result.position === undefined
+              ? ""
+              : textMember("epoch", result.position.epoch) + numberMember("offset", result.position.offset)) +
+            trueMember("positioned", result.position !== undefined) +
+            member("data", stringify(result.data))
+        )
+      }`
+    ),
+  message: (data: string) => `{"push":{"message":{"data":${data}}}}`,
+  ping: "{}"
+}
+
+/**
+ * What a subscriber is told. `position`: its own, if positions are checked.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface SubscribeResult {
+  readonly position: StreamPosition | undefined
+  readonly recoverable: boolean
+  readonly wasRecovering: boolean
+  readonly recovered: boolean
+  readonly publications: ReadonlyArray<Publication<string>>
+  readonly data: unknown
+  /** Seconds until it expires, if it does. */
+  readonly ttl: number | undefined
+}
+
+const expiry = (ttl: number | undefined): string => ttl === undefined ? "" : `,"expires":true,"ttl":${ttl}`
+
+const subscribeResult = (result: SubscribeResult): string =>
+  braces(
+    expiry(result.ttl) +
+      trueMember("recoverable", result.recoverable) +
+      textMember("epoch", result.position?.epoch ?? "") +
+      (result.publications.length === 0 ? "" : list("publications", result.publications.map(publication))) +
+      trueMember("recovered", result.recovered) +
+      numberMember("offset", result.position?.offset ?? 0) +
+      trueMember("positioned", result.position !== undefined) +
+      member("data", stringify(result.data)) +
+      trueMember("was_recovering", result.wasRecovering)
+  )
+
+/**
+ * What a client is told when it has connected.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface ConnectResult {
+  readonly client: string
+  readonly version: string
+  readonly ttl: number | undefined
+  readonly data: unknown
+  readonly subscriptions: ReadonlyMap<string, SubscribeResult>
+  /** Seconds between pings; 0: none. */
+  readonly ping: number
+}
+
+const reply = (id: number, key: string, body: string): string => `{"id":${id},"${key}":${body}}`
+
+/**
+ * Answers to commands.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const replies = {
+  error: (id: number, { code, reason, temporary }: ProtocolError) =>
+    reply(
+      id,
+      "error",
+      braces(`,"code":${code},"message":${JSON.stringify(reason)}${trueMember("temporary", temporary)}`)
+    ),
+  empty: (id: number, key: "publish" | "unsubscribe") => reply(id, key, "{}"),
+  connect: (id: number, result: ConnectResult) =>
+    reply(
+      id,
+      "connect",
+      braces(
+        `,"client":${JSON.stringify(result.client)}` +
+          textMember("version", result.version) +
+          expiry(result.ttl) +
+          member("data", stringify(result.data)) +
+          (result.subscriptions.size === 0
+            ? ""
+            : `,"subs":{${
+              Array.from(
+                result.subscriptions,
+                ([channel, result]) => `${JSON.stringify(channel)}:${subscribeResult(result)}`
+              ).join(",")
+            }}`) +
+          numberMember("ping", result.ping) +
+          trueMember("pong", result.ping > 0)
+      )
+    ),
+  subscribe: (id: number, result: SubscribeResult) => reply(id, "subscribe", subscribeResult(result)),
+  presence: (id: number, presence: ReadonlyMap<string, ClientInfo>) =>
+    reply(
+      id,
+      "presence",
+      `{"presence":{${
+        Array.from(presence, ([client, info]) => `${JSON.stringify(client)}:${clientInfo(info)}`).join(",")
+      }}}`
+    ),
+  presenceStats: (id: number, { clients, users }: PresenceStats) =>
+    reply(id, "presence_stats", `{"num_clients":${clients},"num_users":${users}}`),
+  history: (id: number, publications: ReadonlyArray<Publication<string>>, { epoch, offset }: StreamPosition) =>
+    reply(
+      id,
+      "history",
+      braces(
+        list("publications", publications.map(publication)) + `,"epoch":${JSON.stringify(epoch)},"offset":${offset}`
+      )
+    ),
+  rpc: (id: number, data: string) => reply(id, "rpc", `{"data":${data}}`),
+  refresh: (id: number, key: "refresh" | "sub_refresh", ttl: number | undefined) => reply(id, key, braces(expiry(ttl)))
+}

@@ -1,0 +1,187 @@
+/**
+ * How a subscription begins and ends. The order is law: keep what comes, join, be present, read what was missed, join
+ * the two, reply, go live, tell others; and at the end: leave, be absent, tell others.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type { Disconnect } from "../core/HubError.js"
+import type { Grant } from "./Authenticator.js"
+import type { BrokerError } from "./Broker.js"
+import type { SubscribeParams, SubscribeResult } from "./Protocol.js"
+import { pushes } from "./Protocol.js"
+import { disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import * as Recovery from "./Recovery.js"
+import type { Session } from "./Session.js"
+import { type Subscription, ttlOf } from "./Subscription.js"
+
+/** What a client, or the server in its stead, asks for. */
+export type Asked = Pick<
+  SubscribeParams,
+  "recover" | "since" | "positioned" | "recoverable" | "joinLeave" | "rejectUnrecovered"
+>
+
+/**
+ * A subscription that may go live.
+ *
+ * @internal
+ */
+export interface Prepared {
+  readonly subscription: Subscription
+  readonly grant: Grant
+  readonly start: Recovery.Start | undefined
+  readonly recovering: boolean
+  /** Where a client that recovers goes on counting from: where it was. */
+  readonly from: number | undefined
+}
+
+const settle = (subscription: Subscription, grant: Grant, params: Asked | undefined): void => {
+  const { namespace, session } = subscription
+  const { override } = grant
+  const mayAsk = session.mayReadHistory(namespace, true)
+  const hasStream = namespace.stream !== undefined
+  subscription.recoverable = hasStream && (
+    subscription.option("forceRecovery", override) ||
+    params?.recoverable === true && (namespace.allowRecovery || mayAsk)
+  )
+  subscription.positioned = subscription.recoverable || hasStream && (
+        subscription.option("forcePositioning", override) ||
+        params?.positioned === true && (namespace.allowPositioning || mayAsk)
+      )
+  subscription.announced = subscription.option("joinLeave", override)
+  subscription.hearsJoins = subscription.announced &&
+    (params?.joinLeave === true || subscription.option("forcePushJoinLeave", override))
+  subscription.info = grant.info
+  subscription.expireAt = grant.expireAt
+}
+
+const failed = (error: BrokerError): ProtocolError => internalError(error)
+
+const readStart = (subscription: Subscription, params: Asked | undefined) =>
+  Effect.gen(function*() {
+    const { channel, namespace, recoverable } = subscription
+    const { node } = subscription.session
+    const isCache = namespace.recoveryMode === "cache"
+    const recovering = recoverable && (params?.recover === true || isCache && namespace.autoCacheRecover)
+    const since = params?.recover === true ? params.since : { offset: 0, epoch: "" }
+    if (!recovering) {
+      const top = yield* node.read(channel, namespace, { limit: 0 })
+      return { start: { ...top, publications: [], recovered: false }, recovering, from: undefined }
+    }
+    if (isCache) {
+      const history = yield* node.read(channel, namespace, { limit: 1, reverse: true })
+      return { start: Recovery.cache(since, history), recovering, from: undefined }
+    }
+    const limit = node.config.recoveryLimit
+    const history = yield* node.read(channel, namespace, { since, limit: limit === Infinity ? undefined : limit })
+    return { start: Recovery.stream(since, history), recovering, from: since.offset }
+  })
+
+/**
+ * Everything up to the reply. Whatever its outcome, `release` undoes it.
+ *
+ * @internal
+ */
+export const prepare = (
+  subscription: Subscription,
+  grant: Grant,
+  params: Asked | undefined
+): Effect.Effect<Prepared, ProtocolError | Disconnect> =>
+  Effect.gen(function*() {
+    const { node } = subscription.session
+    settle(subscription, grant, params)
+    yield* Effect.mapError(node.members.join(subscription), failed)
+    if (subscription.option("presence", grant.override)) yield* addPresence(subscription)
+    const found = subscription.positioned
+      ? yield* readStart(subscription, params)
+      : { start: undefined, recovering: false, from: undefined }
+    if (found.recovering && found.start?.recovered === false && params?.rejectUnrecovered === true) {
+      return yield* errors.unrecoverablePosition
+    }
+    return { ...found, subscription, grant }
+  })
+
+/**
+ * Within one step: joins what was kept with what was read, lets `reply` tell the client, and goes live. What was kept
+ * and is not part of the reply follows it. Then others are told.
+ *
+ * @internal
+ */
+export const commit = (
+  session: Session,
+  subscriptions: ReadonlyArray<Prepared>,
+  reply: (results: ReadonlyMap<string, SubscribeResult>) => void
+): Effect.Effect<void, Disconnect> =>
+  Effect.suspend(() => {
+    const results = new Map<string, SubscribeResult>()
+    const begun: Array<() => void> = []
+    for (const { from, grant, recovering, start, subscription } of subscriptions) {
+      const { channel, positioned, recoverable } = subscription
+      const whole = start === undefined ? undefined : Recovery.merge(start, subscription.kept)
+      if (start !== undefined && whole === undefined) return Effect.fail(disconnects.insufficientState)
+      const recovered = start?.recovered === true
+      const offset = recovered && from !== undefined ? from : start?.position.offset ?? 0
+      const missed = whole?.publications ?? []
+      results.set(channel, {
+        position: positioned && start !== undefined ? { offset, epoch: start.position.epoch } : undefined,
+        recoverable,
+        wasRecovering: recovering,
+        recovered,
+        publications: recovered ? missed : [],
+        data: grant.data,
+        ttl: subscription.serverSide ? undefined : ttlOf(grant.expireAt, session.node.unixTime())
+      })
+      begun.push(() => {
+        subscription.start(whole?.position ?? { offset: 0, epoch: "" })
+        session.node.members.started(subscription)
+        if (!recovered) { for (const publication of missed) session.push(pushes.publication(channel, publication)) }
+      })
+    }
+    reply(results)
+    session.flush()
+    for (const begin of begun) begin()
+    return Effect.forEach(subscriptions, ({ subscription }) => announce(subscription), { discard: true })
+  })
+
+/** Others are told of the join, before anything that could tell them of the leave. */
+const announce = (subscription: Subscription): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { announced, channel, session, status } = subscription
+    if (!announced || status !== "Live") return Effect.void
+    subscription.joined = true
+    return session.node.attempt(
+      "publish a join",
+      session.node.broker.publishJoin(channel, session.infoIn(subscription))
+    )
+  }).pipe(Effect.uninterruptible)
+
+/** @internal */
+export const addPresence = (subscription: Subscription): Effect.Effect<void, ProtocolError> =>
+  Effect.suspend(() => {
+    const { channel, session } = subscription
+    subscription.present = true
+    return Effect.mapError(
+      session.node.presence.add(channel, session.infoIn(subscription), session.node.config.presenceTtl),
+      failed
+    )
+  })
+
+/**
+ * Undoes a subscription, however far it came; a second time it does nothing. From the first step on nothing of the
+ * channel reaches the client.
+ *
+ * @internal
+ */
+export const release = (subscription: Subscription): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { channel, session } = subscription
+    const { attempt, broker, members, presence } = session.node
+    if (session.subscriptions.get(channel) !== subscription) return Effect.void
+    const left = attempt("leave a channel", members.leave(subscription))
+    subscription.status = "Over"
+    session.subscriptions.delete(channel)
+    const info = session.infoIn(subscription)
+    const absent = subscription.present ? attempt("remove presence", presence.remove(channel, info)) : Effect.void
+    const told = subscription.joined ? attempt("publish a leave", broker.publishLeave(channel, info)) : Effect.void
+    return Effect.all([left, absent, told], { discard: true })
+  }).pipe(Effect.uninterruptible)
