@@ -10,7 +10,7 @@ import tseslint from "typescript-eslint"
 const floors = {
   core: { floors: [], packages: ["effect/"] },
   node: { floors: ["core"], packages: ["effect/", "@effect/platform/", "@effect/platform-node/", "node:", "ws$"] },
-  channels: { floors: ["core"], packages: ["effect/", "@effect/platform/"] },
+  channels: { floors: ["core"], packages: ["effect/", "@effect/platform/", "jose/"] },
   redis: { floors: ["core", "channels"] },
   client: { floors: ["core", "channels"] },
   testing: { floors: ["core", "channels"], packages: ["effect/"] },

@@ -24,7 +24,7 @@ export class MemoryStream implements Expiring {
   readonly epoch = randomEpoch()
   private offset = 0
   /** From `first` on; what was before is given up. */
-  private publications: Array<Publication | undefined> = []
+  private publications: Array<Publication<string> | undefined> = []
   private first = 0
   private publicationsUntil = 0
   private until = 0

@@ -274,11 +274,10 @@ export class Session {
         handshake: this.connection.handshake
       }))
       const subscriptions = yield* this.identify(credentials)
-      yield* Effect.forEach(
+      const prepared = yield* Effect.forEach(
         subscriptions,
         ([subscription, grant]) =>
-          Subscribing.prepare(subscription, grant, command.subscriptions.get(subscription.channel)),
-        { discard: true }
+          Subscribing.prepare(subscription, grant, command.subscriptions.get(subscription.channel))
       )
       this.status = "Connected"
       const { config } = node
