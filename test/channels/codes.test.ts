@@ -193,7 +193,7 @@ describe("unsubscribe codes", () => {
 
   it.scopedLive("2500 comes by itself when a publication was missed, 2501 when the subscription expired", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ expiredSubCloseDelay: 20 })
+      const server = yield* serve({ expiredDelay: 20 })
       const client = yield* user(server, "ada")
       const one = yield* client.subscribe("positioned:x")
       server.faults.lose = (event) => event._tag === "Published" && event.publication.data === "lost"
@@ -286,10 +286,10 @@ describe("disconnects that the server finds itself", () => {
       yield* again(client, 3001)
     }))
 
-  gives(3005, { expiredCloseDelay: 20 }, (server) =>
+  gives(3005, { expiredDelay: 20 }, (server) =>
     Effect.flatMap(user(server, "ada", { expireAt: inSeconds(2), serverRefresh: true }), (client) => again(client, 3005)))
 
-  gives(3006, { expiredSubCloseDelay: 20 }, (server) =>
+  gives(3006, { expiredDelay: 20 }, (server) =>
     Effect.flatMap(user(server, "ada", { subs: { x: { expireAt: inSeconds(2) } } }), (client) => again(client, 3006)))
 
   gives(3008, { hub: { outboxBytes: 100_000 } }, (server) =>
@@ -322,7 +322,7 @@ describe("disconnects that the server finds itself", () => {
 
   it.scopedLive("3012", () =>
     Effect.gen(function*() {
-      const mute = yield* online(yield* serve({ pingInterval: 60, pongTimeout: 30 }))
+      const mute = yield* online(yield* serve({ pingInterval: 1000, pongTimeout: 100 }))
       assert.deepStrictEqual(yield* mute.closed, { code: 3012, reason: "no pong" })
     }))
 
@@ -338,7 +338,7 @@ describe("disconnects that the server finds itself", () => {
 
   gives(3500, {}, (server) => refused(server, { token: "no token" }, 3500))
   it.scopedLive("3501 for who has no token where one is needed", () =>
-    Effect.flatMap(serve({ allowAnonymous: false }), (server) => refused(server, {}, 3501)))
+    Effect.flatMap(serve({ anonymous: false }), (server) => refused(server, {}, 3501)))
 
   it.scopedLive("3502", () =>
     Effect.gen(function*() {

@@ -55,7 +55,7 @@ describe("connecting", () => {
 
   it.scopedLive("without a token, where none may, the client gives up with 3501", () =>
     Effect.gen(function*() {
-      const client = yield* sdk(yield* serve({ allowAnonymous: false }))
+      const client = yield* sdk(yield* serve({ anonymous: false }))
       client.client.connect()
       assert.deepInclude(yield* client.next("disconnected"), { code: 3501 })
     }))
@@ -599,7 +599,7 @@ describe("channels that need more than a name", () => {
 describe("what expires", () => {
   it.scopedLive("a connection that is refreshed in time stays", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ expiredCloseDelay: 500 })
+      const server = yield* serve({ expiredDelay: 500 })
       let fetched = 0
       const client = yield* connected(server, {
         claims: { user: "ada", expireAt: inSeconds(2) },
@@ -619,7 +619,7 @@ describe("what expires", () => {
 
   it.scopedLive("one that nobody refreshes is closed with 3005, and the client comes back with a new token", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ expiredCloseDelay: 50 })
+      const server = yield* serve({ expiredDelay: 50 })
       const client = yield* sdk(server, {
         claims: { user: "ada", expireAt: inSeconds(2), serverRefresh: true },
         getToken: () => Promise.resolve(token({ user: "ada" }))
@@ -641,7 +641,7 @@ describe("what expires", () => {
 
   it.scopedLive("the server can refresh a connection, or declare it expired", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ expiredCloseDelay: 50 })
+      const server = yield* serve({ expiredDelay: 50 })
       const client = yield* user(server, "ada", { expireAt: inSeconds(2), serverRefresh: true })
       assert.strictEqual(yield* server.channels.refresh("ada"), 1)
       yield* Effect.sleep("2200 millis")
@@ -654,7 +654,7 @@ describe("what expires", () => {
 
   it.scopedLive("a subscription that is refreshed in time stays", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ expiredCloseDelay: 500, expiredSubCloseDelay: 500 })
+      const server = yield* serve({ expiredDelay: 500 })
       const client = yield* user(server, "ada")
       let fetched = 0
       const claims = { user: "ada", channel: "closed:x" }
@@ -674,7 +674,7 @@ describe("what expires", () => {
 
   it.scopedLive("one that nobody refreshes is taken with 2501, and the client subscribes again with a new token", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ expiredCloseDelay: 50, expiredSubCloseDelay: 50 })
+      const server = yield* serve({ expiredDelay: 50 })
       const client = yield* user(server, "ada")
       const claims = { user: "ada", channel: "closed:x" }
       let fetched = 0

@@ -22,9 +22,10 @@ import { WebSocket } from "ws"
 import { Authenticator, type ConnectRequest, type Credentials, type Grant } from "../../src/channels/Authenticator.js"
 import { Broker, BrokerError, type BrokerEvent } from "../../src/channels/Broker.js"
 import * as BrokerMemory from "../../src/channels/BrokerMemory.js"
-import { Channels } from "../../src/channels/Channels.js"
+import { Channels, mount } from "../../src/channels/Channels.js"
+import type { ChannelsOptions } from "../../src/channels/ChannelsConfig.js"
 import * as ChannelsLive from "../../src/channels/ChannelsLive.js"
-import type { NamespaceOptions } from "../../src/channels/Namespace.js"
+import type { NamespaceOptions, NamespacesOptions } from "../../src/channels/Namespace.js"
 import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { disconnects, errors, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import { connect, type End, type Peer, portOf } from "../node/support.js"
@@ -173,8 +174,10 @@ export interface Server {
   readonly faults: Faults
 }
 
-export type ServeOptions = Partial<Parameters<typeof ChannelsLive.layer>[0]> & {
+export type ServeOptions = ChannelsOptions & {
   readonly hub?: HubConfig.HubOptions | undefined
+  /** Whether clients without a token are let in. Defaults to `true`. */
+  readonly anonymous?: boolean | undefined
 }
 
 /** Everybody may do everything that is switched on. */
@@ -219,23 +222,22 @@ export const namespaces = {
     words: { ...open, channelRegex: "^\\p{Letter}+$" },
     slowly: { ...open, publishRate: 1, subscribeRate: 1 }
   }
-} satisfies ServeOptions["namespaces"]
+} satisfies NamespacesOptions
 
 /** Serves channels on a free port. Anonymous clients are let in. */
-export const serve = ({ hub, ...options }: ServeOptions = {}) =>
+export const serve = ({ anonymous = true, hub, ...options }: ServeOptions = {}) =>
   Effect.gen(function*() {
     const asked = new Asked()
     const faults = new Faults()
     const http = NodeGuard.createServer()
-    const routes = Layer.unwrapEffect(Effect.map(Channels, (channels) =>
-      NodeUpgrade.layer("/connection/websocket", { origins: "any", handler: channels.serve })))
+    const routes = NodeUpgrade.layer("/connection/websocket", { origins: "any", ...mount })
     const context = yield* Layer.build(
       HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-        Layer.provideMerge(ChannelsLive.layer({ namespaces, allowAnonymous: true, ...options })),
+        Layer.provideMerge(ChannelsLive.layer({ ...namespaces, ...options })),
         Layer.provide([
           Layer.provide(faulty(faults), BrokerMemory.layer),
           PresenceMemory.layer,
-          scripted(asked, options.allowAnonymous ?? true)
+          scripted(asked, anonymous)
         ]),
         Layer.provideMerge(Hub.layer(hub)),
         Layer.provide(NodeHttpServer.layer(() => http, { host: "127.0.0.1", port: 0 }))
