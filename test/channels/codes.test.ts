@@ -196,7 +196,7 @@ describe("unsubscribe codes", () => {
       const server = yield* serve({ expiredDelay: 20 })
       const client = yield* user(server, "ada")
       const one = yield* client.subscribe("positioned:x")
-      server.faults.lose = (event) => event._tag === "Published" && event.publication.data === "lost"
+      server.faults.lose = (event) => event._tag === "Published" && event.publication.data === "\"lost\""
       yield* server.channels.publish("positioned:x", "lost")
       yield* server.channels.publish("positioned:x", "heard")
       yield* one.next("subscribing")
@@ -313,7 +313,7 @@ describe("disconnects that the server finds itself", () => {
   gives(3010, {}, (server) =>
     Effect.gen(function*() {
       const client = yield* user(server, "ada", { subs: { "recovered:x": {} } })
-      server.faults.lose = (event) => event._tag === "Published" && event.publication.data === "lost"
+      server.faults.lose = (event) => event._tag === "Published" && event.publication.data === "\"lost\""
       for (const data of ["lost", "heard"]) yield* server.channels.publish("recovered:x", data)
       yield* again(client, 3010)
       // And it gets what it missed.
@@ -356,14 +356,6 @@ describe("disconnects that the server finds itself", () => {
 
   gives(3505, { channelLimit: 2 }, (server) =>
     refused(server, { claims: { user: "ada", subs: { a: {}, b: {}, c: {} } } }, 3505))
-
-  gives(3506, {}, (server) =>
-    Effect.gen(function*() {
-      const client = yield* online(server)
-      yield* client.text(new Uint8Array([1, 2, 3]))
-      const { code } = yield* client.closed
-      assert.strictEqual(code, 3506)
-    }))
 
   gives(3508, {}, (server) =>
     Effect.gen(function*() {

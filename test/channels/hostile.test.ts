@@ -230,7 +230,7 @@ describe(`whatever a client sends, others are served as before (seed ${seed})`, 
 
   it.scopedLive("binary frames", () =>
     holds(FastCheck.uint8Array({ maxLength: 100 }), (where, bytes) =>
-      survives(where, [bytes], { codes: [3506] }), 50))
+      survives(where, [bytes], { codes: [3501] }), 50))
 })
 
 describe("single frames that have brought servers down", () => {
