@@ -12,7 +12,7 @@ import * as Hub from "../core/Hub.js"
 import * as NodeGuard from "../node/NodeGuard.js"
 import * as Page from "./Page.js"
 import * as Probes from "./Probes.js"
-import * as Rooms from "./Rooms.js"
+import * as Realtime from "./Realtime.js"
 import type { ServerConfig } from "./ServerConfig.js"
 
 /** Not for `HEAD`, which the router answers as it answers `GET`. */
@@ -47,13 +47,14 @@ const longestHeaders = 300_000
 /**
  * The server, for as long as the layer lives.
  */
-export const layer = (config: ServerConfig) => {
-  const routes = Layer.mergeAll(Rooms.routes(config), Probes.routes, Page.route, nothing)
+export const layer = (config: ServerConfig, version: string) => {
+  const routes = Layer.mergeAll(Realtime.routes(config), Probes.routes, Page.route, nothing)
   const http = HttpLayerRouter.serve(routes, {
     disableLogger: true,
     disableListenLog: true,
     routerConfig: { caseSensitive: true, ignoreTrailingSlash: false }
   })
+  const outboxBytes = Math.min(config.client.queueMaxSize, Number.MAX_SAFE_INTEGER)
   const createServer = () =>
     NodeGuard.createServer({
       headersTimeout: Math.min(config.hub.handshakeTimeout, longestHeaders),
@@ -61,8 +62,8 @@ export const layer = (config: ServerConfig) => {
     })
   return lifecycle.pipe(
     Layer.provideMerge(http),
-    Layer.provide(Rooms.Rooms.layer),
-    Layer.provide(Hub.layer(config.limits)),
+    Layer.provide(Realtime.channels(config, version)),
+    Layer.provideMerge(Hub.layer({ outboxBytes, ...config.limits })),
     Layer.provide(NodeHttpServer.layer(createServer, { host: config.host, port: config.port }))
   )
 }

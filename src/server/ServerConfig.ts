@@ -1,15 +1,55 @@
 /**
- * What the command is told, by flags and by the environment, checked.
+ * What the server is told, by a file, by the environment and by flags, checked.
  */
-import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
-import * as ConfigProvider from "effect/ConfigProvider"
+import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type { NamespacesOptions } from "../channels/Namespace.js"
 import * as HubConfig from "../core/HubConfig.js"
 import type { InvalidOption } from "../core/HubError.js"
+import * as Checks from "./Checks.js"
+import * as ConfigFile from "./ConfigFile.js"
+import { Configuration } from "./Configuration.js"
+import { millis, origin } from "./Leaf.js"
+import * as Problems from "./Problems.js"
 import { settingOf } from "./Settings.js"
+import { type Environment, fileSetting, type Flags, type Given, join, valueAt } from "./Sources.js"
+
+/**
+ * How tokens of clients are checked.
+ */
+export interface TokenConfig {
+  readonly hmacSecret: Redacted.Redacted | undefined
+  readonly rsaPublicKey: string | undefined
+  readonly ecdsaPublicKey: string | undefined
+  readonly ed25519PublicKey: string | undefined
+  readonly jwksUrl: string | undefined
+  readonly audience: string | undefined
+  readonly issuer: string | undefined
+  /** Milliseconds. */
+  readonly leeway: number
+}
+
+/**
+ * Clients of channels. Times in milliseconds, 0 for none; `Infinity` for limits that are off.
+ */
+export interface ClientConfig {
+  readonly allowAnonymous: boolean
+  readonly insecure: boolean
+  readonly token: TokenConfig
+  readonly pingInterval: number
+  readonly pongTimeout: number
+  readonly channelLimit: number
+  readonly queueMaxSize: number
+  readonly personalChannel: {
+    readonly enabled: boolean
+    readonly namespace: string
+    readonly singleConnection: boolean
+  }
+}
 
 /**
  * The configuration of the server.
@@ -21,6 +61,21 @@ export interface ServerConfig {
   readonly trustedProxies: ReadonlyArray<string>
   readonly hub: HubConfig.HubConfig
   readonly limits: HubConfig.HubOptions
+  readonly client: ClientConfig
+  readonly apiKeys: ReadonlyArray<Redacted.Redacted>
+  readonly namespaces: NamespacesOptions
+  /** Nothing is configured that says who may do what. */
+  readonly development: boolean
+}
+
+/**
+ * What was loaded, and where its parts came from.
+ */
+export interface Loaded {
+  readonly config: ServerConfig
+  readonly sourceAt: Given["sourceAt"]
+  /** As it was given, with secrets. */
+  readonly value: unknown
 }
 
 /**
@@ -28,103 +83,139 @@ export interface ServerConfig {
  */
 export class Unusable extends Data.TaggedError("Unusable")<{ readonly message: string }> {}
 
-/** The values of flags, by the variable that they win over. */
-export type Flags = ReadonlyMap<string, string>
-
-const checked = (key: string, expected: string, parse: (text: string) => string | undefined) =>
-  Config.string(key).pipe(Config.mapOrFail((text) => {
-    const value = parse(text.trim())
-    return value === undefined
-      ? Either.left(ConfigError.InvalidData([], `Expected ${expected}, got ${JSON.stringify(text)}`))
-      : Either.right(value)
-  }))
-
-const list = (key: string, expected: string, parse: (text: string) => string | undefined) =>
-  Config.string(key).pipe(
-    Config.mapOrFail((text) =>
-      Either.mapLeft(
-        Either.all(text.split(",").map((part) => Either.fromNullable(parse(part.trim()), () => part))),
-        (part) => ConfigError.InvalidData([], `Expected ${expected}, got ${JSON.stringify(part)}`)
-      )
-    ),
-    Config.withDefault<ReadonlyArray<string>>([])
-  )
-
-const port = (text: string) => /^\d{1,5}$/.test(text) && Number(text) <= 65535 ? text : undefined
-
-const host = (text: string) => /^[\w.:%-]+$/.test(text) ? text : undefined
-
-/** Browsers write an origin in lower case and without the port that its scheme has anyway. */
-const origin = (text: string): string | undefined => {
-  if (text === "any") return text
-  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/i.test(text) || !URL.canParse(text)) return undefined
-  const standard = new URL(text).origin
-  return standard === "null" ? text.toLowerCase() : standard
-}
-
-const config = Config.all({
-  host: Config.withDefault(checked("HOST", "an IP address or a host name", host), "127.0.0.1"),
-  port: Config.withDefault(checked("PORT", "a whole number from 0 to 65535", port), "8000"),
-  origins: list("ALLOWED_ORIGINS", "origins such as https://app.example, without a path, or \"any\"", origin),
-  trustedProxies: list("TRUSTED_PROXIES", "IP addresses or CIDR ranges such as 10.0.0.0/8", (text) => text || undefined)
-}).pipe(Config.nested("HUB"), Config.zip(HubConfig.config))
-
-const leaves = (
-  error: ConfigError.ConfigError
-): ReadonlyArray<Exclude<ConfigError.ConfigError, { _op: "And" | "Or" }>> =>
-  error._op === "And" || error._op === "Or" ? [...leaves(error.left), ...leaves(error.right)] : [error]
-
-/** How the user gave the value of a variable: the name to look for. */
-const source = (variable: string, flags: Flags): string =>
-  flags.has(variable) ? settingOf(variable.slice("HUB_".length).toLowerCase())?.flag ?? variable : variable
-
 /**
  * What is wrong with an option, by the names under which the user knows it.
  */
-export const describeOption = (error: InvalidOption, flags: Flags): string =>
-  error.message.replace(/^[a-z]+\b|\b[a-z]+(?:[A-Z][a-z]+)+\b/g, (key) => {
+export const describeOption = (error: InvalidOption, sourceAt: Given["sourceAt"]): string =>
+  error.message.replace(/^[a-z]+\b|\b[a-z]+(?:[A-Z][a-z]+)+\b/g, (key: string, offset: number) => {
     const setting = settingOf(key)
-    return setting === undefined ? key : source(setting.variable, flags)
+    if (setting === undefined) return key
+    return offset > 0 && sourceAt(setting.path)?.kind === "file"
+      ? setting.path.join(".")
+      : Problems.nameAt(setting.path, sourceAt)
   })
 
-const variableOf = (path: ReadonlyArray<string>): string => {
-  const name = path.join("_")
-  return name.startsWith("HUB_") ? name : `HUB_${name}`
+/** For trying things out on one's own machine: everything is there, and everyone may use it. */
+const developmentChannels: NamespacesOptions = {
+  withoutNamespace: {
+    presence: true,
+    joinLeave: true,
+    historySize: 100,
+    historyTtl: "300 seconds",
+    forceRecovery: true,
+    allowPresenceForClient: true,
+    allowPresenceForAnonymous: true,
+    allowHistoryForClient: true,
+    allowHistoryForAnonymous: true
+  }
 }
 
-const describe = (error: ConfigError.ConfigError, flags: Flags): string =>
-  leaves(error).map(({ message, path }) =>
-    `${source(variableOf(path), flags)}: ${message.charAt(0).toLowerCase()}${message.slice(1)}.`
-  ).join("\n")
+/** Any of these decides who may do what; so does `client.insecure: false`. */
+const decisive = [["client", "allowAnonymous"], ["channels"], ["api", "keys"]]
+
+const isDevelopment = (value: unknown): boolean =>
+  decisive.every((path) => valueAt(value, path) === undefined) &&
+  Object.keys(valueAt(value, ["client", "token"]) ?? {}).length === 0 &&
+  valueAt(value, ["client", "insecure"]) !== false
+
+const off = (limit: number | undefined, fallback: number): number => limit === 0 ? Infinity : limit ?? fallback
+
+const time = (input: string | number | undefined, fallback: number): number =>
+  (input === undefined ? undefined : millis(input)) ?? fallback
+
+const clientOf = (client: NonNullable<Configuration["client"]>, insecure: boolean): ClientConfig => ({
+  allowAnonymous: client.allowAnonymous ?? false,
+  insecure,
+  token: {
+    hmacSecret: client.token?.hmacSecret,
+    rsaPublicKey: client.token?.rsaPublicKey,
+    ecdsaPublicKey: client.token?.ecdsaPublicKey,
+    ed25519PublicKey: client.token?.ed25519PublicKey,
+    jwksUrl: client.token?.jwksUrl,
+    audience: client.token?.audience,
+    issuer: client.token?.issuer,
+    leeway: time(client.token?.leeway, 0)
+  },
+  pingInterval: time(client.pingInterval, 25_000),
+  pongTimeout: time(client.pongTimeout, 8000),
+  channelLimit: off(client.channelLimit, 128),
+  queueMaxSize: off(client.queueMaxSize, 1_048_576),
+  personalChannel: {
+    enabled: client.personalChannel?.enabled ?? false,
+    namespace: client.personalChannel?.namespace ?? "",
+    singleConnection: client.personalChannel?.singleConnection ?? false
+  }
+})
+
+const configOf = (given: Configuration, hub: HubConfig.HubConfig, development: boolean): ServerConfig => {
+  const origins = (given.http?.allowedOrigins ?? []).map((text) => origin(text) ?? text)
+  const host = given.http?.host ?? "127.0.0.1"
+  return {
+    host,
+    port: given.http?.port ?? 8000,
+    origins: origins.length === 0 ? "same" : origins.includes("any") ? "any" : origins,
+    trustedProxies: given.http?.trustedProxies ?? [],
+    hub,
+    limits: (given.limits ?? {}) as HubConfig.HubOptions,
+    client: clientOf(given.client ?? {}, given.client?.insecure ?? (development && Checks.isLoopback(host))),
+    apiKeys: given.api?.keys ?? [],
+    namespaces: development ? developmentChannels : given.channels ?? {},
+    development
+  }
+}
+
+const decode = Schema.decodeUnknownEither(Configuration, { errors: "all", onExcessProperty: "error" })
 
 /**
- * Reads the configuration. The error names every flag and variable whose value is wrong.
+ * Checks what was given. The error has a line for each thing that is wrong.
+ */
+export const check = ({ problems, sourceAt, value }: Given): Either.Either<Loaded, Unusable> => {
+  const failed = (found: ReadonlyArray<string>) => Either.left(new Unusable({ message: found.join("\n") }))
+  const decoded = decode(value)
+  if (Either.isLeft(decoded)) {
+    return failed([...problems, ...Problems.lines(decoded.left, Configuration.ast, sourceAt)])
+  }
+  const hub = HubConfig.make((decoded.right.limits ?? {}) as HubConfig.HubOptions)
+  const config = configOf(
+    decoded.right,
+    Either.getOrElse(hub, () => Either.getOrThrow(HubConfig.make())),
+    isDevelopment(value)
+  )
+  const found = [
+    ...(Either.isLeft(hub) ? [describeOption(hub.left, sourceAt)] : []),
+    ...Checks.all(config).map(({ message, path }) => `${Problems.nameAt(path, sourceAt)}: ${message}`)
+  ]
+  return problems.length + found.length > 0
+    ? failed([...problems, ...found])
+    : Either.right({ config, sourceAt, value })
+}
+
+/**
+ * Reads the configuration from flags, variables and a file that was read. The error names each value that is wrong.
  */
 export const load = (
   flags: Flags,
-  environment: Readonly<Record<string, string | undefined>>
-): Effect.Effect<ServerConfig, Unusable> =>
+  environment: Environment,
+  file?: ConfigFile.ConfigFile
+): Effect.Effect<ServerConfig, Unusable> => Effect.map(check(join(flags, environment, file)), ({ config }) => config)
+
+/**
+ * Reads the file that a flag or a variable names, if there is one, and with it the configuration.
+ */
+export const loadAll = (
+  flags: Flags,
+  environment: Environment
+): Effect.Effect<Loaded, Unusable, FileSystem.FileSystem> =>
   Effect.gen(function*() {
-    const values = new Map<string, string>()
-    for (const [name, value] of Object.entries(environment)) {
-      if (name.startsWith("HUB_") && value !== undefined) values.set(name, value)
-    }
-    for (const [name, value] of flags) values.set(name, value)
-    const provider = ConfigProvider.fromMap(values, { pathDelim: "_" })
-    const [server, limits] = yield* Effect.mapError(
-      provider.load(config),
-      (error) => new Unusable({ message: describe(error, flags) })
-    )
-    const hub = yield* Effect.mapError(
-      HubConfig.make(limits),
-      (error) => new Unusable({ message: describeOption(error, flags) })
-    )
-    return {
-      host: server.host,
-      port: Number(server.port),
-      origins: server.origins.length === 0 ? "same" : server.origins.includes("any") ? "any" : server.origins,
-      trustedProxies: server.trustedProxies,
-      hub,
-      limits
-    }
+    const name = flags.get(fileSetting.variable) ?? environment[fileSetting.variable]
+    const file = name === undefined ? undefined : yield* ConfigFile.read(name)
+    return yield* check(join(flags, environment, file))
   })
+
+/**
+ * What to say when the server starts without a configuration.
+ */
+export const developmentWarning = ({ client, host }: ServerConfig): string =>
+  `development mode, since neither tokens nor channels nor API keys are configured: ${
+    client.insecure && !Checks.isLoopback(host) ? "everyone who reaches this address" : "everyone on this machine"
+  } may do everything. \`effect-ws-hub gen-config\` prints a configuration to begin with.`

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import type { BrokerPublish } from "../channels/Broker.js"
 import type { ClientInfo } from "../channels/Publication.js"
-import { type BrokerLaw, Heard, type OnStage, upTo } from "./BrokerStage.js"
+import { type BrokerLaw, Heard, type OnStage, upTo, type Valued } from "./BrokerStage.js"
 
 const ada: ClientInfo = { user: "ada", client: "client-1", connInfo: { name: "Ada" }, chanInfo: null }
 
@@ -56,7 +56,7 @@ export const hearingLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
       Effect.gen(function*() {
         const heard = yield* Heard.listen(other, channel)
         yield* subscribe
-        const all: ReadonlyArray<BrokerPublish> = [
+        const all: ReadonlyArray<Valued<BrokerPublish>> = [
           { data: null },
           { data: { text: "\u{1F600} \n\0", list: [1, 2.5, false, null, {}] }, info: ada, tags: { a: "1", "": "" } },
           { data: "", info: { user: "", client: "" } },
@@ -184,6 +184,7 @@ export const hearingLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
         yield* publish("before")
         yield* node.subscribe(`${channel}-2`)
         yield* publish("another is subscribed")
+        yield* other.publishJoin(channel, { user: "", client: "another is subscribed" })
         yield* node.subscribe(channel)
         yield* publish("first")
         yield* until(heard, 1)

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type * as Scope from "effect/Scope"
 import { Broker, type BrokerError, type StreamOptions } from "../channels/Broker.js"
-import { type BrokerLaw, type BrokerLawsOptions, Heard } from "./BrokerStage.js"
+import { type BrokerLaw, type BrokerLawsOptions, Heard, valued } from "./BrokerStage.js"
 import { checkProperty, eventually, freshName, type LawBroken, type Same, sameFor, tickOf } from "./Law.js"
 
 /** Channels are numbers here; a time is a number of ticks. */
@@ -151,7 +151,7 @@ const runOnce = <R>(
   Effect.gen(function*() {
     const tick = tickOf(options)
     const stream: StreamOptions = { size, ttl: times.ttl * tick, metaTtl: times.metaTtl * tick }
-    const broker = yield* Broker
+    const broker = valued(yield* Broker)
     const name = yield* freshName
     const nameOf = (channel: number) => `${name}-${channel}`
     const model = new Model()

@@ -5,7 +5,15 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { Broker, type BrokerError, type BrokerEvent, type StreamOptions } from "../channels/Broker.js"
+import {
+  Broker,
+  type BrokerError,
+  type BrokerEvent,
+  type BrokerPublish,
+  type HistoryRequest,
+  type StreamOptions
+} from "../channels/Broker.js"
+import type { Publication, StreamPosition } from "../channels/Publication.js"
 import { eventually, freshName, type Law, law, type LawBroken, type LawOptions, type Same, tickOf } from "./Law.js"
 
 /**
@@ -22,15 +30,63 @@ export interface BrokerLawsOptions<R> extends LawOptions<R> {
 }
 
 /**
+ * A publication with its data as a value, instead of its JSON text.
+ *
+ * @internal
+ */
+export type Valued<A extends { readonly data: string }> = Omit<A, "data"> & { readonly data: unknown }
+
+/**
+ * A broker as the laws use it: data are values.
+ *
+ * @internal
+ */
+export interface ValueBroker
+  extends
+    Pick<Broker["Type"], "publishJoin" | "publishLeave" | "subscribe" | "unsubscribe" | "removeHistory" | "listen">
+{
+  readonly publish: (
+    channel: string,
+    publication: Valued<BrokerPublish>
+  ) => ReturnType<Broker["Type"]["publish"]>
+  readonly history: (
+    channel: string,
+    request: HistoryRequest
+  ) => Effect.Effect<
+    { readonly position: StreamPosition; readonly publications: ReadonlyArray<Publication> },
+    BrokerError
+  >
+}
+
+/** @internal */
+export const valued = (broker: Broker["Type"]): ValueBroker => ({
+  ...broker,
+  publish: (channel, publication) =>
+    broker.publish(channel, { ...publication, data: JSON.stringify(publication.data) }),
+  history: (channel, request) =>
+    Effect.map(broker.history(channel, request), ({ position, publications }) => ({
+      position,
+      publications: publications.map((publication) => ({ ...publication, data: JSON.parse(publication.data) }))
+    }))
+})
+
+const valueOf = (event: BrokerEvent) =>
+  event._tag === "Published"
+    ? { ...event, publication: { ...event.publication, data: JSON.parse(event.publication.data) as unknown } }
+    : event
+
+type Event = ReturnType<typeof valueOf>
+
+/**
  * What a listener has heard of one channel.
  *
  * @internal
  */
 export class Heard {
-  private readonly all: Array<BrokerEvent> = []
+  private readonly all: Array<Event> = []
 
   /** Without gaps. */
-  get events(): ReadonlyArray<BrokerEvent> {
+  get events(): ReadonlyArray<Event> {
     return this.all.filter((event) => event._tag !== "Gap")
   }
 
@@ -51,11 +107,11 @@ export class Heard {
     return this.all.some((event) => event._tag === "Gap")
   }
 
-  static listen(broker: Broker["Type"], channel: string): Effect.Effect<Heard, never, Scope.Scope> {
+  static listen(broker: Pick<Broker["Type"], "listen">, channel: string): Effect.Effect<Heard, never, Scope.Scope> {
     return Effect.suspend(() => {
       const heard = new Heard()
       const listener = (event: BrokerEvent) => {
-        if (event.channel === channel) heard.all.push(event)
+        if (event.channel === channel) heard.all.push(valueOf(event))
       }
       return Effect.as(broker.listen(listener), heard)
     })
@@ -70,9 +126,9 @@ export class Heard {
 export interface Stage<R> {
   readonly same: Same
   readonly channel: string
-  readonly node: Broker["Type"]
+  readonly node: ValueBroker
   /** The same node, if there is no other. */
-  readonly other: Broker["Type"]
+  readonly other: ValueBroker
   readonly tick: number
   readonly wait: (ticks: number) => Effect.Effect<unknown, never, R>
   /** Kept for longer than any law takes. */
@@ -95,8 +151,8 @@ export const onStage = <R>(options: BrokerLawsOptions<R>) =>
 ): BrokerLaw<R> =>
   law(name, (same) =>
     Effect.gen(function*() {
-      const node = yield* Broker
-      const other = options.another === undefined ? node : yield* options.another
+      const node = valued(yield* Broker)
+      const other = options.another === undefined ? node : valued(yield* options.another)
       const channel = yield* freshName
       const tick = tickOf(options)
       return yield* body({
@@ -107,10 +163,13 @@ export const onStage = <R>(options: BrokerLawsOptions<R>) =>
         tick,
         wait: (ticks) => options.wait(ticks * tick),
         stream: { size: 100, ttl: 600 * tick, metaTtl: 1200 * tick },
-        subscribe: Effect.forEach(new Set([node, other]), (each) =>
-          Effect.acquireRelease(each.subscribe(channel), () => Effect.ignore(each.unsubscribe(channel))), {
-          discard: true
-        }),
+        subscribe: Effect.forEach(
+          new Set([node, other]),
+          (each) => Effect.acquireRelease(each.subscribe(channel), () => Effect.ignore(each.unsubscribe(channel))),
+          {
+            discard: true
+          }
+        ),
         until: (heard, count) => eventually(options, () => heard.events.length >= count),
         lose: options.lose
       })

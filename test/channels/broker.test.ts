@@ -78,8 +78,8 @@ describe("the broker in memory", () => {
         ...position,
         kept: publications.length
       }))
-      const publish = Effect.map(broker.publish("b", { data: 0, stream, idempotencyKey: "key" }), (at) => at?.offset)
-      const at = yield* broker.publish("a", { data: 0, stream })
+      const publish = Effect.map(broker.publish("b", { data: "0", stream, idempotencyKey: "key" }), (at) => at?.offset)
+      const at = yield* broker.publish("a", { data: "0", stream })
       assert.strictEqual(yield* publish, 1)
       yield* TestClock.adjust(59_999)
       assert.deepStrictEqual(yield* read, { ...at, kept: 1, offset: 1, epoch: at?.epoch ?? "" })
@@ -100,8 +100,8 @@ describe("the broker in memory", () => {
   it.scoped("channel and key are two things", () =>
     Effect.gen(function*() {
       const broker = yield* BrokerMemory.make
-      const first = yield* broker.publish("a", { data: 0, stream, idempotencyKey: "bc" })
-      const second = yield* broker.publish("ab", { data: 0, stream, idempotencyKey: "c" })
+      const first = yield* broker.publish("a", { data: "0", stream, idempotencyKey: "bc" })
+      const second = yield* broker.publish("ab", { data: "0", stream, idempotencyKey: "c" })
       assert.strictEqual(first?.offset, 1)
       assert.notStrictEqual(second?.epoch, first?.epoch)
     }))
@@ -114,13 +114,13 @@ describe("the broker in memory", () => {
       yield* settle
       assert.strictEqual(clock.pending, 0, "no timer while there is nothing to expire")
       const advance = (millis: number) => clock.advance(millis, settle)
-      yield* broker.publish("none", { data: 0 })
+      yield* broker.publish("none", { data: "0" })
       yield* settle
       assert.strictEqual(clock.pending, 0, "no timer for what leaves nothing")
 
       // More than one slice of a sweep.
       for (let channel = 0; channel < 25_000; channel++) {
-        yield* broker.publish(`${channel}`, { data: 0, stream, idempotencyKey: "key", idempotencyWindow: 30_000 })
+        yield* broker.publish(`${channel}`, { data: "0", stream, idempotencyKey: "key", idempotencyWindow: 30_000 })
       }
       yield* settle
       assert.strictEqual(clock.pending, 2, "one timer for streams and one for keys")
@@ -146,7 +146,7 @@ describe("the broker in memory", () => {
       const clock = new VirtualClock()
       const network = yield* Effect.withClock(MemoryNetwork.make, clock)
       const broker = network.node()
-      yield* broker.publish("a", { data: 0, stream })
+      yield* broker.publish("a", { data: "0", stream })
       const kept = network.streams.get("a", 0)
       yield* settle
       yield* clock.advance(59_000, settle)
@@ -161,12 +161,12 @@ describe("the broker in memory", () => {
       const broker = network.node()
       for (const size of [1, 10, 1000]) {
         for (let data = 0; data < 5000; data++) {
-          yield* broker.publish(`${size}`, { data, stream: { ...stream, size } })
+          yield* broker.publish(`${size}`, { data: `${data}`, stream: { ...stream, size } })
           assert.isAtMost(network.streams.get(`${size}`, 0)?.slots ?? Infinity, 2 * size + 64)
         }
         const { publications } = yield* broker.history(`${size}`, { stream: { ...stream, size } })
         assert.deepStrictEqual(
-          publications.map((publication) => publication.data),
+          publications.map((publication) => Number(publication.data)),
           Array.from({ length: size }, (_, index) => 5000 - size + index)
         )
       }
@@ -178,12 +178,12 @@ describe("the broker in memory", () => {
       const read = (size: number) =>
         Effect.map(
           broker.history("a", { stream: { ...stream, size } }),
-          ({ publications }) => publications.map((publication) => publication.data)
+          ({ publications }) => publications.map((publication) => Number(publication.data))
         )
-      for (let data = 1; data <= 10; data++) yield* broker.publish("a", { data, stream })
+      for (let data = 1; data <= 10; data++) yield* broker.publish("a", { data: `${data}`, stream })
       assert.deepStrictEqual(yield* read(2), [9, 10])
       assert.deepStrictEqual((yield* read(10)).length, 10)
-      yield* broker.publish("a", { data: 11, stream: { ...stream, size: 3 } })
+      yield* broker.publish("a", { data: "11", stream: { ...stream, size: 3 } })
       assert.deepStrictEqual(yield* read(10), [9, 10, 11])
     }))
 
@@ -196,7 +196,7 @@ describe("the broker in memory", () => {
         const broker = yield* BrokerMemory.make
         yield* broker.listen((event) => events.push(event))
         yield* broker.subscribe("a")
-        yield* broker.publish("a", { data: 0, stream, idempotencyKey: "key" })
+        yield* broker.publish("a", { data: "0", stream, idempotencyKey: "key" })
         yield* settle
         assert.strictEqual(clock.pending, 2)
       }).pipe(Scope.extend(scope), Effect.withClock(clock), Effect.onExit((exit) => Scope.close(scope, exit)))

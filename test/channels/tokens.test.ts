@@ -326,7 +326,11 @@ describe("claims", () => {
         ["channel", ["", "news", null, 1]],
         ["channels", ["a", [1], {}, 1]],
         ["subs", [
+          "",
           "a",
+          1,
+          [],
+          [{}],
           ["a"],
           { a: 1 },
           { a: null },

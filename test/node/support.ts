@@ -18,6 +18,7 @@ import * as Net from "node:net"
 import { fileURLToPath } from "node:url"
 import { type ClientOptions, WebSocket } from "ws"
 import { Facts, type FixtureOptions } from "./fixtures/protocol.js"
+import { type Heap, readHeap } from "./heap.js"
 
 // --- waiting
 
@@ -491,6 +492,11 @@ export class Child {
 
   factsAt(path: "/facts" | "/gc"): Effect.Effect<Facts> {
     return Effect.orDie(Effect.flatMap(request(this.url(path)), ({ body }) => decodeFacts(body)))
+  }
+
+  /** What is on its heap. */
+  get heap(): Effect.Effect<Heap> {
+    return Effect.map(request(this.url("/heap")), ({ body }) => readHeap(body))
   }
 }
 

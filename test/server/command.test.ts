@@ -18,11 +18,17 @@ describe("the command line", () => {
       const { code, stderr, stdout } = yield* run(["--port", "1", "--help"])
       assert.deepStrictEqual([code, stderr], [0, ""])
       assert.deepStrictEqual(stdout.split("\n").filter((line) => /^\w.*:$/.test(line)), [
+        "Commands:",
         "What it serves:",
+        "Configuration:",
         "Server:",
+        "Clients:",
+        "Tokens:",
         "Connections:",
         "Messages:",
         "Stopping:",
+        "HTTP API:",
+        "Channels:",
         "Other:"
       ])
       assert.match(stdout, /^ {2}--port PORT +Port to listen on; 0 for any that is free \[8000\]$/m)
@@ -73,7 +79,7 @@ describe("the command line", () => {
       "HUB_TRUSTED_PROXIES: expected IP addresses or CIDR ranges such as 10.0.0.0/8, got \"10.0.0.0/99\"."
     ],
     [
-      ["--port", "0", "--host", "192.0.2.1"],
+      ["--port", "0", "--host", "192.0.2.1", "--api-key", "k"],
       {},
       "192.0.2.1 is not an address of this machine. Choose another one: --host or HUB_HOST."
     ]

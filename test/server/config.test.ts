@@ -22,7 +22,41 @@ describe("ServerConfig", () => {
         origins: "same",
         trustedProxies: [],
         hub: Either.getOrThrow(HubConfig.make()),
-        limits: {}
+        limits: {},
+        client: {
+          allowAnonymous: false,
+          insecure: true,
+          token: {
+            hmacSecret: undefined,
+            rsaPublicKey: undefined,
+            ecdsaPublicKey: undefined,
+            ed25519PublicKey: undefined,
+            jwksUrl: undefined,
+            audience: undefined,
+            issuer: undefined,
+            leeway: 0
+          },
+          pingInterval: 25_000,
+          pongTimeout: 8000,
+          channelLimit: 128,
+          queueMaxSize: 1_048_576,
+          personalChannel: { enabled: false, namespace: "", singleConnection: false }
+        },
+        apiKeys: [],
+        namespaces: {
+          withoutNamespace: {
+            presence: true,
+            joinLeave: true,
+            historySize: 100,
+            historyTtl: "300 seconds",
+            forceRecovery: true,
+            allowPresenceForClient: true,
+            allowPresenceForAnonymous: true,
+            allowHistoryForClient: true,
+            allowHistoryForAnonymous: true
+          }
+        },
+        development: true
       })
     }))
 
@@ -76,7 +110,8 @@ describe("ServerConfig", () => {
         closeGrace: 900
       })
       const others = ["HUB_HOST", "HUB_PORT", "HUB_ALLOWED_ORIGINS", "HUB_TRUSTED_PROXIES"]
-      assert.sameMembers(settings.map(({ variable }) => variable), [...Object.keys(given), ...others])
+      const limits = settings.filter(({ path: [section] }) => section === "limits" || section === "http")
+      assert.sameMembers(limits.map(({ variable }) => variable), [...Object.keys(given), ...others])
     }))
 
   it.effect("origins are written as browsers write them", () =>
@@ -154,18 +189,39 @@ describe("CommandLine", () => {
   it("names the flag whose value is missing, empty, or one too many", () => {
     assert.strictEqual(lineError("--port"), "--port: a value must follow (PORT).")
     assert.strictEqual(lineError("--port", "--host", "x"), "--port: a value must follow (PORT).")
+    assert.strictEqual(lineError("--client-insecure="), "--client-insecure: a value must follow (true or false).")
     assert.strictEqual(lineError("--allowed-origin="), "--allowed-origin: a value must follow (ORIGIN).")
     assert.strictEqual(lineError("--port=1", "--port", "2"), "--port: given more than once.")
     assert.match(lineError("--log-level", "loud"), /^--log-level: expected one of .*debug.*, got "loud"\.$/)
+  })
+
+  it("puts the command first, and knows which options are its own", () => {
+    const checked = (...args: ReadonlyArray<string>) => Either.getOrThrow(CommandLine.check(args))
+    assert.deepStrictEqual(checked("--port", "1", "serve", "--config=x"), ["serve", "--port", "1", "--config", "x"])
+    assert.deepStrictEqual(checked("--client-insecure", "check-config"), ["check-config", "--client-insecure", "true"])
+    assert.deepStrictEqual(checked("--client-insecure", "false"), ["--client-insecure", "false"])
+    assert.deepStrictEqual(checked("--client-token-rsa-public-key", "-----BEGIN"), [
+      "--client-token-rsa-public-key",
+      "-----BEGIN"
+    ])
+    assert.strictEqual(lineError("gen-tokn"), "\"gen-tokn\": there is no such command; did you mean gen-token?")
+    assert.strictEqual(lineError("serve", "serve"), "\"serve\": unexpected; every option begins with --.")
+    assert.strictEqual(lineError("--user", "ada"), "--user: not an option of serve, but of gen-token.")
+    assert.strictEqual(
+      lineError("gen-config", "--port", "1"),
+      "--port: not an option of gen-config, but of serve, gen-token, check-config."
+    )
   })
 
   it("the help has one line for each option, with its default, within 120 columns", () => {
     const help = CommandLine.help("1.2.3").split("\n")
     assert.include(help[0], "1.2.3")
     for (const { fallback, flag } of settings) {
-      const lines = help.filter((line) => line.startsWith(`  ${flag} `))
-      assert.strictEqual(lines.length, 1, flag)
-      assert.isTrue(lines[0]?.endsWith(`[${fallback}]`), flag)
+      const found = help.flatMap((line, index) => line.trimEnd().startsWith(`  ${flag}`) ? [index] : [])
+        .filter((index) => /^ *\S+( |$)/.exec(help[index] ?? "")?.[0].trim() === flag)
+      assert.strictEqual(found.length, 1, flag)
+      const [at = 0] = found
+      assert.isTrue([help[at], help[at + 1]].some((line) => line?.endsWith(`[${fallback}]`)), flag)
     }
     for (const line of help) assert.isAtMost(line.length, 120, line)
   })

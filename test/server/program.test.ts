@@ -126,7 +126,7 @@ describe("the program", () => {
 
   it.scopedLive("says where it is, and nothing about any request, message or secret", () =>
     Effect.gen(function*() {
-      const { exit, output, signal, url, ws } = yield* start(["--message-bytes", "100"])
+      const { exit, output, signal, url, ws } = yield* start(["--message-bytes", "100", "--client-insecure=false"])
       const headers = { authorization: "Bearer s3cret-token", cookie: "id=s3cret-cookie" }
       const peer = yield* connect(ws("/rooms/x?token=s3cret-query"), { headers })
       yield* say(peer, Array.from({ length: 100 }, (_, n) => `s3cret-message ${n}`))

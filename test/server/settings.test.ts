@@ -1,0 +1,219 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
+import * as fc from "effect/FastCheck"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { generateKeyPairSync } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { inspect } from "node:util"
+import { NamespaceOptions } from "../../src/channels/Namespace.js"
+import { Configuration } from "../../src/server/Configuration.js"
+import * as JsonSchema from "../../src/server/JsonSchema.js"
+import { check, type Loaded } from "../../src/server/ServerConfig.js"
+import { type Setting, settings } from "../../src/server/Settings.js"
+import { type Environment, type Flags, join } from "../../src/server/Sources.js"
+import * as Summary from "../../src/server/Summary.js"
+import { accepts } from "./jsonSchema.js"
+
+const nested = (path: ReadonlyArray<string>, value: unknown): unknown =>
+  path.reduceRight((inner, key) => ({ [key]: inner }), value)
+
+const load = (flags: Flags, environment: Environment, value?: unknown) =>
+  check(join(flags, environment, value === undefined ? undefined : { name: "hub.json", value, problems: [] }))
+
+/** With secrets in the clear, so that equality sees them. */
+const plain = (value: unknown): unknown =>
+  Redacted.isRedacted(value)
+    ? { secret: Redacted.value(value) }
+    : Array.isArray(value)
+    ? value.map(plain)
+    : typeof value === "object" && value !== null
+    ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]))
+    : value
+
+const pem = (type: "rsa" | "ec" | "ed25519"): string => {
+  const pair = type === "rsa"
+    ? generateKeyPairSync("rsa", { modulusLength: 1024 })
+    : type === "ec"
+    ? generateKeyPairSync("ec", { namedCurve: "P-256" })
+    : generateKeyPairSync("ed25519")
+  return pair.publicKey.export({ type: "spki", format: "pem" }).toString().trim()
+}
+
+const keys = { rsaPublicKey: "rsa", ecdsaPublicKey: "ec", ed25519PublicKey: "ed25519" } as const
+
+/** Three values that a setting may have, as a variable says them and as a file does. */
+const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: unknown]> => {
+  const key = setting.path.at(-1) ?? ""
+  const three = (make: (n: number) => readonly [string, unknown]) => [1, 2, 3].map(make)
+  const same = (...texts: ReadonlyArray<string>) => texts.map((text) => [text, text] as const)
+  if (key in keys) return [1, 2, 3].flatMap(() => same(pem(keys[key as keyof typeof keys])))
+  if (key === "host") return same("127.0.0.1", "127.0.0.2", "127.0.0.3")
+  if (key === "allowedOrigins") return three((n) => [`https://${n}.example`, [`https://${n}.example`]])
+  if (key === "trustedProxies") return three((n) => [`10.0.0.${n},::${n}/64`, [`10.0.0.${n}`, `::${n}/64`]])
+  if (key === "jwksUrl") return same("https://1.example/keys", "https://2.example", "http://3.example/")
+  if (key === "overflow") return same("conflate", "drop-newest", "drop-oldest")
+  if (key === "rateLimit") return same("drop", "close", "drop")
+  if (key === "namespace") return same("news", "sport", "chat_1")
+  if (key === "pingInterval") return three((n) => [`${n} minutes`, n * 60_000])
+  switch (setting.kind) {
+    case "boolean":
+      return [["true", true], ["false", false], ["true", true]]
+    case "list":
+      return three((n) => [`first${n},second`, [`first${n}`, "second"]])
+    case "json":
+      return three((n) => [`{"withoutNamespace":{"historySize":${n}}}`, { withoutNamespace: { historySize: n } }])
+    case "text":
+      return three((n) => [`value-${n}`, `value-${n}`])
+    case "number":
+      return three((n) => [String(n), n])
+  }
+}
+
+const loaded = (result: Either.Either<Loaded, { readonly message: string }>): Loaded =>
+  Either.getOrThrowWith(result, ({ message }) => new Error(message))
+
+describe("precedence", () => {
+  it.each(settings)("$variable: a flag wins over a variable, that over the file, that over the default", (setting) => {
+    const base: Environment = setting.kind === "json" ? {} : {
+      HUB_CHANNELS: "{\"withoutNamespace\":{}, \"namespaces\":{\"news\":{},\"sport\":{},\"chat_1\":{}}}"
+    }
+    const effective = (given: {
+      readonly flag?: string | undefined
+      readonly variable?: string | undefined
+      readonly file?: unknown
+    }) =>
+      loaded(load(
+        new Map(given.flag === undefined ? [] : [[setting.variable, given.flag]]),
+        given.variable === undefined ? base : { ...base, [setting.variable]: given.variable },
+        given.file === undefined ? undefined : nested(setting.path, given.file)
+      ))
+    const all = values(setting)
+    for (const start of [0, 1, 2]) {
+      const [a, b, c] = [0, 1, 2].map((n) => all[(start + n) % 3] ?? ["", ""])
+      const told = [
+        effective({ flag: a?.[0], variable: b?.[0], file: c?.[1] }),
+        effective({ variable: a?.[0], file: b?.[1] }),
+        effective({ file: a?.[1] })
+      ]
+      const alone = plain(effective({ flag: a?.[0] }).config)
+      assert.deepStrictEqual(told.map(({ config }) => plain(config)), [alone, alone, alone])
+      assert.deepStrictEqual(told.map(({ sourceAt }) => sourceAt(setting.path)?.label), [
+        setting.flag,
+        setting.variable,
+        "hub.json"
+      ])
+    }
+    const configs = all.map(([text]) => JSON.stringify(plain(effective({ flag: text }).config)))
+    assert.isAbove(new Set(configs).size, 1, "the setting changes something")
+  })
+
+  it("every flag and variable is there once", () => {
+    for (const names of [settings.map(({ flag }) => flag), settings.map(({ variable }) => variable)]) {
+      assert.strictEqual(new Set(names).size, settings.length)
+    }
+    const variables = new Map(settings.map(({ path, variable }) => [path.join("."), variable]))
+    assert.strictEqual(variables.get("client.token.hmacSecret"), "HUB_CLIENT_TOKEN_HMAC_SECRET")
+    assert.strictEqual(variables.get("client.token.ed25519PublicKey"), "HUB_CLIENT_TOKEN_ED25519_PUBLIC_KEY")
+    assert.strictEqual(variables.get("api.keys"), "HUB_API_KEYS")
+    assert.strictEqual(variables.get("channels"), "HUB_CHANNELS")
+  })
+})
+
+describe("secrets", () => {
+  const secret = "s3cret-of-the-hub"
+  const secrets = settings.filter((setting) => setting.secret)
+
+  it("are two", () => {
+    assert.deepStrictEqual(secrets.map(({ path }) => path.join(".")), ["client.token.hmacSecret", "api.keys"])
+  })
+
+  it.each(secrets)("$variable is in no summary, no inspection and no complaint", (setting) => {
+    const right = [
+      load(new Map([[setting.variable, secret]]), {}),
+      load(new Map(), { [setting.variable]: secret }),
+      load(new Map(), {}, nested(setting.path, setting.list ? [secret] : secret))
+    ]
+    for (const result of right) {
+      const { config } = loaded(result)
+      assert.include(JSON.stringify(plain(config)), secret)
+      const shown = [...Summary.lines(loaded(result)), inspect(config, { depth: 9 }), JSON.stringify(config)]
+      for (const text of shown) assert.notInclude(text, secret)
+      assert.isTrue(
+        shown.includes(`${setting.path.join(".")} = (hidden) [${loaded(result).sourceAt(setting.path)?.label}]`)
+      )
+    }
+    const wrong = [[secret, 1], { [secret]: secret }, { key: secret }, [[secret]]]
+    for (const value of wrong) {
+      const { message } = Either.getOrThrow(Either.flip(load(new Map(), {}, nested(setting.path, value))))
+      assert.notInclude(message, secret)
+    }
+  })
+})
+
+const pool: ReadonlyArray<unknown> = [
+  ...[true, false, 0, 1, 1.5, -1, 65535, 65536, 2 ** 31, 2 ** 53, null, "", " ", "true", "1", "off", "any", "a b"],
+  ...["10 seconds", "1.5 hours", "-1 seconds", "10 s", "soon", " 10 seconds", "close", "drop", "conflate", "stream"],
+  ...["127.0.0.1", "10.0.0.0/8", "https://app.example", "https://app.example/", "http://a b", "news", "x", "a.b"],
+  ...[[], {}, [1], [""], ["k"], ["any", "https://a.example"], ["10.0.0.1"], { x: 1 }, { enabled: true }],
+  "-----BEGIN PUBLIC KEY-----\nx",
+  "-----BEGIN PRIVATE KEY-----\nx"
+]
+
+/** A pattern must be a regular expression, which no editor checks: the pool has one in every text that is given here. */
+const namespaceKeys = Object.keys(NamespaceOptions.fields)
+
+const merge = (a: unknown, b: unknown): unknown =>
+  typeof a === "object" && typeof b === "object" && a !== null && b !== null && !Array.isArray(a) && !Array.isArray(b)
+    ? Object.entries(b).reduce<Record<string, unknown>>(
+      (sum, [key, value]) => ({ ...sum, [key]: key in sum ? merge(sum[key], value) : value }),
+      { ...a }
+    )
+    : b
+
+const one = fc.oneof(
+  fc.tuple(fc.constantFrom(...settings.map(({ path }) => path)), fc.constantFrom(...pool)),
+  fc.tuple(
+    fc.constantFrom(["$schema"], ["port"], ["http"], ["client", "token"], ["client", "tokens"], ["api", "key"], []),
+    fc.constantFrom(...pool)
+  ),
+  fc.tuple(
+    fc.tuple(
+      fc.constantFrom(["withoutNamespace"], ["namespaces", "news"], ["namespaces", "x"], ["namespaces", "a-_1"]),
+      fc.constantFrom(...namespaceKeys, "presense")
+    ).map(([at, key]) => ["channels", ...at, key]),
+    fc.constantFrom(...pool)
+  )
+).map(([path, value]) => nested(path, value))
+
+const sample = fc.array(one, { minLength: 1, maxLength: 3 }).map((parts) => parts.reduce(merge, {}))
+
+describe("hub.schema.json", () => {
+  const schema = readFileSync(new URL("../../hub.schema.json", import.meta.url), "utf8")
+
+  it("is what the schema says: npm run schema", () => {
+    assert.strictEqual(schema, JsonSchema.text())
+  })
+
+  it("takes what the loader takes, and nothing else", () => {
+    const decode = Schema.decodeUnknownEither(Configuration, { onExcessProperty: "error" })
+    const taken = { yes: 0, no: 0 }
+    fc.assert(
+      fc.property(sample, (value) => {
+        const expected = Either.isRight(decode(value))
+        taken[expected ? "yes" : "no"]++
+        assert.strictEqual(accepts(JSON.parse(schema), value), expected, JSON.stringify(value))
+      }),
+      { numRuns: 3000 }
+    )
+    assert.isAbove(Math.min(taken.yes, taken.no), 100)
+  })
+
+  it("takes the defaults of all settings that a value is given for above", () => {
+    for (const setting of settings) {
+      for (const [, value] of values(setting)) {
+        assert.isTrue(accepts(JSON.parse(schema), nested(setting.path, value)), setting.variable)
+      }
+    }
+  })
+})
