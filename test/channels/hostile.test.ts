@@ -1,0 +1,338 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import type * as Scope from "effect/Scope"
+import { randomInt } from "node:crypto"
+import { disconnects } from "../../src/channels/ProtocolCode.js"
+import { connected, online, type Sdk, serve, type Server, type Sub, wire } from "./support.js"
+
+const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31))
+const runs = process.env["TEST_LONG"] === undefined ? 300 : 5000
+
+/** What a hostile client may be closed with: a code of the protocol, a frame that is too large, or text that is none. */
+const named = new Set([1007, 1009, ...Object.values(disconnects).map(({ code }) => code)])
+
+/** Errors of the protocol, in replies. */
+const replies = new Set([100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113])
+
+interface Scene {
+  readonly server: Server
+  readonly bystander: Sdk
+  readonly heard: Sub
+}
+
+/** A server with somebody who is served all the while. */
+const scene = Effect.gen(function*() {
+  const server = yield* serve({ hub: { messagesPerSecond: "off" } })
+  yield* server.channels.rpc("echo", (data) => Effect.succeed(data))
+  yield* server.channels.onMessage(() => Effect.void)
+  const bystander = yield* connected(server)
+  const heard = yield* bystander.subscribe("pushed:bystander")
+  yield* heard.next("join")
+  return { server, bystander, heard } satisfies Scene
+})
+
+/**
+ * Sends the frames, and asks one more thing. Either that is answered, or the connection was closed with a code that the
+ * protocol names; what came before are documents of the protocol. Then the bystander is served as before.
+ */
+const survives = (
+  { bystander, heard, server }: Scene,
+  frames: ReadonlyArray<string | Uint8Array>,
+  options: { readonly early?: boolean; readonly codes?: ReadonlyArray<number> } = {}
+): Effect.Effect<number | undefined, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const client = yield* options.early === true ? wire(server) : online(server)
+    for (const frame of frames) yield* client.text(frame)
+    yield* client.send({ id: 4294967295, rpc: { method: "echo", data: "still there" } })
+    const outcome = yield* Effect.raceFirst(
+      Effect.map(client.closed, ({ code }) => code),
+      Effect.gen(function*() {
+        for (;;) {
+          const reply = yield* client.next
+          const { error, id } = reply
+          if (id === 4294967295) {
+            assert.deepStrictEqual(reply, { id, rpc: { data: "still there" } })
+            return undefined
+          }
+          if (error !== undefined) assert.include(replies, (error as { readonly code: number }).code)
+        }
+      }).pipe(
+        // The end of the connection shows in both; its code is told by the first.
+        Effect.catchAllDefect((defect) => String(defect).includes("ended with") ? Effect.never : Effect.die(defect))
+      )
+    )
+    if (outcome !== undefined) assert.include(named, outcome)
+    if (options.codes !== undefined) assert.include(options.codes, outcome)
+    yield* Effect.sync(() => client.peer.ws.terminate())
+    yield* Effect.orDie(server.channels.publish("pushed:bystander", "still here"))
+    assert.deepInclude(yield* heard.next("publication"), { data: "still here" })
+    assert.strictEqual(bystander.client.state, "connected")
+    return outcome
+  })
+
+/** Runs the property against one scene, and finds nobody left behind. */
+const holds = <A>(
+  arbitrary: FastCheck.Arbitrary<A>,
+  property: (scene: Scene, value: A) => Effect.Effect<unknown, never, Scope.Scope>,
+  numRuns = runs
+) =>
+  Effect.gen(function*() {
+    const where = yield* scene
+    yield* Effect.promise(() =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(arbitrary, (value) => Effect.runPromise(Effect.scoped(Effect.asVoid(property(where, value))))),
+        { seed, numRuns, endOnFailure: numRuns < 100 }
+      )
+    )
+    yield* Effect.repeat(
+      Effect.zipRight(Effect.promise(() => new Promise(setImmediate)), where.server.hub.size),
+      { until: (size) => size === 1 }
+    )
+    const { size } = yield* where.server.channels.presence("pushed:bystander")
+    assert.strictEqual(size, 1)
+    assert.deepStrictEqual(Array.from(yield* where.server.channels.channels()), [["pushed:bystander", { clients: 1 }]])
+    const { clients, subscriptions } = (yield* where.server.channels.info)[0] ?? {}
+    assert.deepStrictEqual([clients, subscriptions], [1, 1])
+  })
+
+const keys = FastCheck.constantFrom(
+  "__proto__",
+  "constructor",
+  "prototype",
+  "toString",
+  "hasOwnProperty",
+  "valueOf",
+  "then",
+  "toJSON",
+  "id",
+  "error",
+  "push"
+)
+
+const channels = FastCheck.oneof(
+  FastCheck.constantFrom("x", "pushed:x", "recovered:x", "greeted:x", "$x", "$", ":", "#", "::x", "limited:#", "kept:x#", "words:é"),
+  keys,
+  keys.map((key) => `${key}:x`),
+  FastCheck.string({ maxLength: 300 }),
+  FastCheck.string({ unit: "binary", maxLength: 20 }),
+  FastCheck.constant("\ud800"),
+  FastCheck.constant("words:\udc00")
+)
+
+const numbers = FastCheck.oneof(
+  FastCheck.constantFrom(0, -0, -1, 0.5, 1e308, -1e308, 5e-324, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 2 ** 64, 1e21),
+  FastCheck.integer(),
+  FastCheck.double({ noNaN: true, noDefaultInfinity: true })
+)
+
+const json: FastCheck.Arbitrary<unknown> = FastCheck.oneof(
+  FastCheck.jsonValue({ maxDepth: 3 }),
+  numbers,
+  channels,
+  FastCheck.dictionary(keys, FastCheck.oneof(FastCheck.jsonValue({ maxDepth: 1 }), numbers), { maxKeys: 4 })
+)
+
+const field = <A>(right: FastCheck.Arbitrary<A>): FastCheck.Arbitrary<unknown> =>
+  FastCheck.oneof({ weight: 3, arbitrary: right }, { weight: 1, arbitrary: json })
+
+const optional = (fields: Record<string, FastCheck.Arbitrary<unknown>>) =>
+  field(FastCheck.record(fields, { requiredKeys: [] }))
+
+const channel = field(channels)
+const position = { offset: field(numbers), epoch: field(FastCheck.string({ maxLength: 10 })) }
+const text = field(FastCheck.string({ maxLength: 20 }))
+const flag = field(FastCheck.boolean())
+
+const subscribe = optional({
+  channel,
+  token: text,
+  recover: flag,
+  ...position,
+  data: json,
+  positioned: flag,
+  recoverable: flag,
+  join_leave: flag,
+  delta: field(FastCheck.constantFrom("fossil", "")),
+  tf: json,
+  flag: field(numbers),
+  type: field(numbers),
+  phase: json,
+  cursor: text,
+  limit: field(numbers)
+})
+
+const command = FastCheck.oneof(
+  ...Object.entries({
+    connect: optional({
+      token: text,
+      data: json,
+      subs: FastCheck.dictionary(channels, subscribe, { maxKeys: 3 }),
+      name: text,
+      version: text,
+      headers: json,
+      flag: field(numbers)
+    }),
+    subscribe,
+    unsubscribe: optional({ channel }),
+    publish: optional({ channel, data: json, key: json, type: field(numbers) }),
+    presence: optional({ channel }),
+    presence_stats: optional({ channel }),
+    history: optional({ channel, limit: field(numbers), since: optional(position), reverse: flag }),
+    ping: json,
+    send: optional({ data: json }),
+    rpc: optional({ method: field(FastCheck.oneof(keys, FastCheck.constant("echo"))), data: json }),
+    refresh: optional({ token: text }),
+    sub_refresh: optional({ channel, token: text })
+  }).map(([method, request]) =>
+    FastCheck.record({ id: field(FastCheck.integer({ min: 1, max: 1000 })), [method]: request })
+  )
+)
+
+describe(`whatever a client sends, others are served as before (seed ${seed})`, () => {
+  it.scopedLive("any JSON document", () =>
+    holds(FastCheck.tuple(json, FastCheck.boolean()), (where, [document, early]) =>
+      survives(where, [JSON.stringify(document)], { early })))
+
+  it.scopedLive("any text", () =>
+    holds(FastCheck.tuple(FastCheck.string({ unit: "binary" }), FastCheck.boolean()), (where, [text, early]) =>
+      survives(where, [text], { early })))
+
+  it.scopedLive("commands with anything in any field", () =>
+    holds(FastCheck.array(command, { minLength: 1, maxLength: 5 }), (where, commands) =>
+      survives(where, [commands.map((command) => JSON.stringify(command)).join("\n")]), 2 * runs))
+
+  it.scopedLive("commands with anything in any field, each in a frame of its own", () =>
+    holds(FastCheck.array(command, { minLength: 1, maxLength: 8 }), (where, commands) =>
+      survives(where, commands.map((command) => JSON.stringify(command)))))
+
+  it.scopedLive("the same instead of connect", () =>
+    holds(command, (where, command) => survives(where, [JSON.stringify(command)], { early: true })))
+
+  it.scopedLive("good commands with a broken one among them", () =>
+    holds(
+      FastCheck.tuple(
+        FastCheck.array(FastCheck.constantFrom("x", "pushed:x", "recovered:x"), { maxLength: 4 }),
+        FastCheck.constantFrom("{", "", "[]", "nul", "{\"id\":1}", "{\"id\":1,\"x\":{}}", "\u0000", "{}{}", "{\"rpc\":{}}"),
+        FastCheck.nat(4)
+      ),
+      (where, [channels, broken, at]) => {
+        const all = channels.map((channel, index) => JSON.stringify({ id: index + 1, subscribe: { channel } }))
+        all.splice(Math.min(at, all.length), 0, broken)
+        // An empty document at the end of a frame is its trailing newline.
+        const trailing = broken === "" && all.length > 1 && all[all.length - 1] === ""
+        return survives(where, [all.join("\n")], { codes: trailing ? [] : [3501] }).pipe(
+          trailing ? Effect.catchAllDefect(() => Effect.void) : (self) => self
+        )
+      },
+      100
+    ))
+
+  it.scopedLive("binary frames", () =>
+    holds(FastCheck.uint8Array({ maxLength: 100 }), (where, bytes) =>
+      survives(where, [bytes], { codes: [3501] }), 50))
+})
+
+describe("single frames that have brought servers down", () => {
+  const deep = (levels: number, [left, right]: readonly [string, string], inner = "1") =>
+    left.repeat(levels) + inner + right.repeat(levels)
+  const array = ["[", "]"] as const
+  const levels = 32_000
+  const command = (id: number, rest: string) => `{"id":${id},${rest}}`
+
+  const frames: Record<string, { readonly frame: string; readonly codes: ReadonlyArray<number | undefined> }> = {
+    "a document of 32000 levels": { frame: deep(levels, array), codes: [3501] },
+    "a document of 10000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), codes: [3501] },
+    "data of 32000 levels in a publication": {
+      frame: command(2, `"publish":{"channel":"x","data":${deep(levels, array)}}`),
+      codes: [undefined, 3501]
+    },
+    "data of 32000 levels in a channel with history": {
+      frame: command(2, `"publish":{"channel":"kept:x","data":${deep(levels, array)}}`),
+      codes: [undefined, 3501]
+    },
+    "data of 32000 levels in a call": {
+      frame: command(2, `"rpc":{"method":"echo","data":${deep(levels, array)}}`),
+      codes: [undefined, 3501]
+    },
+    "data of 32000 levels in a subscribe": {
+      frame: command(2, `"subscribe":{"channel":"x","data":${deep(levels, array)}}`),
+      codes: [undefined, 3501]
+    },
+    "32000 levels in a field that is unknown": { frame: command(2, `"other":${deep(levels, array)}`), codes: [3501] },
+    "32000 levels instead of a channel": {
+      frame: command(2, `"subscribe":{"channel":${deep(levels, array)}}`),
+      codes: [3501, undefined]
+    },
+    "an array of 30000 elements as data": {
+      frame: command(2, `"publish":{"channel":"x","data":[${"1,".repeat(30_000)}1]}`),
+      codes: [undefined]
+    },
+    "30000 empty documents: pongs": { frame: "{}\n".repeat(20_000), codes: [3501] },
+    "10000 newlines": { frame: "\n".repeat(10_000), codes: [3501] },
+    "huge numbers in every number": {
+      frame: command(2, "\"history\":{\"channel\":\"kept:x\",\"limit\":1e999,\"since\":{\"offset\":1e999}}"),
+      codes: [undefined, 3501]
+    },
+    "a number with ten thousand digits": {
+      frame: command(2, `"publish":{"channel":"x","data":${"9".repeat(10_000)}}`),
+      codes: [undefined, 3501]
+    },
+    "a lone surrogate in data": {
+      frame: command(2, "\"publish\":{\"channel\":\"x\",\"data\":\"\\ud800\"}"),
+      codes: [undefined, 3501]
+    },
+    "a lone surrogate in a channel": { frame: command(2, "\"subscribe\":{\"channel\":\"\\ud800\"}"), codes: [undefined] },
+    "two thousand subscribes in one frame": {
+      frame: Array.from({ length: 1200 }, (_, n) => command(n + 1, `"subscribe":{"channel":"x${n}"}`)).join("\n"),
+      codes: [undefined]
+    },
+    "a thousand times subscribe and unsubscribe": {
+      frame: Array.from(
+        { length: 1000 },
+        (_, n) => command(n + 1, `"${n % 2 === 0 ? "subscribe" : "unsubscribe"}":{"channel":"pushed:x"}`)
+      ).join("\n"),
+      codes: [undefined]
+    },
+    "__proto__ with everything in it": {
+      frame: "{\"__proto__\":{\"id\":1,\"rpc\":{\"method\":\"echo\"}},\"id\":2}",
+      codes: [3501]
+    },
+    "a duplicate key": {
+      frame: "{\"id\":2,\"id\":0,\"rpc\":{\"method\":\"echo\"}}",
+      codes: [3501]
+    },
+    "a byte order mark": { frame: "\ufeff{\"id\":2,\"rpc\":{\"method\":\"echo\"}}", codes: [3501, undefined] }
+  }
+  for (const [what, { codes, frame }] of Object.entries(frames)) {
+    it.scopedLive(what, () =>
+      Effect.gen(function*() {
+        const where = yield* scene
+        assert.isBelow(Buffer.byteLength(frame), 65_536)
+        const outcome = yield* survives(where, [frame])
+        assert.include(codes, outcome)
+      }))
+  }
+
+  it.scopedLive("an array of a hundred thousand elements, where so large a message is allowed", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ hub: { messageBytes: 1_000_000, outboxBytes: 4_000_000 } })
+      const client = yield* online(server)
+      const data = Array.from({ length: 100_000 }, (_, n) => n % 10)
+      const sub = yield* (yield* connected(server)).subscribe("x")
+      assert.deepStrictEqual(yield* client.ask({ id: 2, publish: { channel: "x", data } }), [{ id: 2, publish: {} }])
+      assert.deepStrictEqual((yield* sub.next("publication")).data, data)
+    }))
+
+  it.scopedLive("data that a subscriber gets is what the publisher sent, however odd its keys", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const [ada, bob] = [yield* online(server), yield* online(server)]
+      yield* bob.ask({ id: 2, subscribe: { channel: "x" } })
+      const data = "{\"__proto__\":{\"a\":1},\"constructor\":null,\"toJSON\":1,\"then\":{}}"
+      yield* ada.text(`{"id":2,"publish":{"channel":"x","data":${data}}}`)
+      const push = JSON.stringify((yield* bob.next)["push"])
+      assert.include(push, `"data":${data}`)
+      assert.notProperty({}, "a")
+    }))
+})
