@@ -22,7 +22,15 @@ import type { Namespace } from "./Namespace.js"
 import * as Node from "./Node.js"
 import type { Presence } from "./Presence.js"
 import { pushes, stringify } from "./Protocol.js"
-import { badRequest, disconnects, errors, internalError, type ProtocolError, unsubscribes } from "./ProtocolCode.js"
+import {
+  badRequest,
+  disconnects,
+  errors,
+  internalError,
+  type ProtocolError,
+  spoken,
+  unsubscribes
+} from "./ProtocolCode.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
@@ -124,7 +132,10 @@ export const make = (
         node.roster.open(session)
         return Effect.zipRight(
           Scope.addFinalizer(connection.scope, session.end),
-          connection.runForEach(session.onMessage)
+          Effect.ensuring(
+            Effect.mapError(connection.runForEach(session.onMessage), spoken),
+            Effect.sync(() => node.roster.leave(session))
+          )
         )
       })
 

@@ -125,6 +125,27 @@ export const disconnects = {
   tooManyErrors: disconnect(3509, "too many errors")
 } satisfies Record<string, Disconnect>
 
+const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * As it may go out. Without a reason clients forget the code, and one that is JSON they obey.
+ *
+ * @internal
+ */
+export const spoken = (reason: Disconnect): Disconnect =>
+  reason.reason === ""
+    ? disconnect(reason.code, "disconnect")
+    : isJson(reason.reason)
+    ? disconnect(reason.code, `reason: ${reason.reason}`)
+    : reason
+
 /**
  * Whether a client comes back by itself after a close code.
  *

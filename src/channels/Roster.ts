@@ -24,8 +24,14 @@ export class Roster {
     else others.add(session)
   }
 
+  /** Nothing is left of the session. */
   remove(session: Session): void {
     this.sessions.delete(session.connection.id)
+    this.leave(session)
+  }
+
+  /** The session's end is decided. */
+  leave(session: Session): void {
     this.clients.delete(session.client)
     const others = this.users.get(session.user)
     if (others?.delete(session) === true && others.size === 0) this.users.delete(session.user)

@@ -32,6 +32,7 @@ import {
   errors,
   internalError,
   type ProtocolError,
+  spoken,
   type Unsubscribe,
   unsubscribes
 } from "./ProtocolCode.js"
@@ -122,9 +123,11 @@ export class Session {
     this.batch = []
   }
 
+  /** From here on it does not count among its user's. */
   close(reason: Disconnect): void {
     this.flush()
-    this.connection.unsafeClose(reason)
+    this.node.roster.leave(this)
+    this.connection.unsafeClose(spoken(reason))
   }
 
   // --- what comes in
@@ -157,7 +160,8 @@ export class Session {
       Effect.catchTag("ProtocolError", (error) =>
         Effect.suspend(() => {
           if (command._tag === "connect") this.status = "Refused"
-          this.reply(Protocol.replies.error(id, error))
+          // Nobody waits for an answer to `send`.
+          if (command._tag !== "send") this.reply(Protocol.replies.error(id, error))
           return this.node.complain(command._tag, error)
         }))
     )

@@ -121,8 +121,10 @@ describe("errors that the server finds itself", () => {
         }
       }),
     112: (server) =>
-      Effect.flatMap(connected(server), (client) =>
-        refusal(() => client.client.history("kept:x", { limit: 1, since: { offset: 1, epoch: "other" } })))
+      Effect.flatMap(
+        connected(server),
+        (client) => refusal(() => client.client.history("kept:x", { limit: 1, since: { offset: 1, epoch: "other" } }))
+      )
   }
   for (const [code, produce] of Object.entries(table)) {
     it.scopedLive(code, () =>
@@ -167,7 +169,12 @@ describe("errors that the server finds itself", () => {
 })
 
 describe("unsubscribe codes", () => {
-  for (const unsubscribe of [...Object.values(unsubscribes), { code: 2499, reason: "mine" }, { code: 2999, reason: "mine" }]) {
+  for (
+    const unsubscribe of [...Object.values(unsubscribes), { code: 2499, reason: "mine" }, {
+      code: 2999,
+      reason: "mine"
+    }]
+  ) {
     const { code, reason } = unsubscribe
     const again = code >= 2500
     it.scopedLive(`${code} ${reason}: the SDK ${again ? "subscribes again" : "stays unsubscribed"}`, () =>
@@ -286,11 +293,22 @@ describe("disconnects that the server finds itself", () => {
       yield* again(client, 3001)
     }))
 
-  gives(3005, { expiredDelay: 20 }, (server) =>
-    Effect.flatMap(user(server, "ada", { expireAt: inSeconds(2), serverRefresh: true }), (client) => again(client, 3005)))
+  gives(
+    3005,
+    { expiredDelay: 20 },
+    (server) =>
+      Effect.flatMap(
+        user(server, "ada", { expireAt: inSeconds(2), serverRefresh: true }),
+        (client) => again(client, 3005)
+      )
+  )
 
-  gives(3006, { expiredDelay: 20 }, (server) =>
-    Effect.flatMap(user(server, "ada", { subs: { x: { expireAt: inSeconds(2) } } }), (client) => again(client, 3006)))
+  gives(
+    3006,
+    { expiredDelay: 20 },
+    (server) =>
+      Effect.flatMap(user(server, "ada", { subs: { x: { expireAt: inSeconds(2) } } }), (client) => again(client, 3006))
+  )
 
   gives(3008, { hub: { outboxBytes: 100_000 } }, (server) =>
     Effect.gen(function*() {
@@ -354,8 +372,11 @@ describe("disconnects that the server finds itself", () => {
       assert.deepInclude(yield* client.next("disconnected"), { code: 3503 })
     }))
 
-  gives(3505, { channelLimit: 2 }, (server) =>
-    refused(server, { claims: { user: "ada", subs: { a: {}, b: {}, c: {} } } }, 3505))
+  gives(
+    3505,
+    { channelLimit: 2 },
+    (server) => refused(server, { claims: { user: "ada", subs: { a: {}, b: {}, c: {} } } }, 3505)
+  )
 
   gives(3508, {}, (server) =>
     Effect.gen(function*() {
