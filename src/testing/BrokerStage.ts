@@ -107,10 +107,13 @@ export const onStage = <R>(options: BrokerLawsOptions<R>) =>
         tick,
         wait: (ticks) => options.wait(ticks * tick),
         stream: { size: 100, ttl: 600 * tick, metaTtl: 1200 * tick },
-        subscribe: Effect.forEach(new Set([node, other]), (each) =>
-          Effect.acquireRelease(each.subscribe(channel), () => Effect.ignore(each.unsubscribe(channel))), {
-          discard: true
-        }),
+        subscribe: Effect.forEach(
+          new Set([node, other]),
+          (each) => Effect.acquireRelease(each.subscribe(channel), () => Effect.ignore(each.unsubscribe(channel))),
+          {
+            discard: true
+          }
+        ),
         until: (heard, count) => eventually(options, () => heard.events.length >= count),
         lose: options.lose
       })
