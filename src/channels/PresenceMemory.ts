@@ -15,35 +15,45 @@ interface Lease {
   readonly until: number
 }
 
+/** Leases by client, in the order in which they end. */
+interface Leases {
+  readonly byClient: Map<string, Lease>
+  /**
+   * None ends before. A map is not asked for its first entry without need: it would step over all that were renewed
+   * since it last made room.
+   */
+  first: number
+}
+
 /** Who is in one channel. */
 class Members implements Expiring {
-  /**
-   * Leases by client, apart by `ttl`, so that each map is in the order in which its leases end: only those that have
-   * ended are looked at. There are as many maps as channels had settings lately: one, as a rule.
-   */
-  private readonly leases = new Map<number, Map<string, Lease>>()
+  /** By `ttl`: the order in which leases were made is then the order in which they end. One, as a rule. */
+  private readonly leases = new Map<number, Leases>()
   /** How many clients each user has. */
   private readonly users = new Map<string, number>()
 
   add(info: ClientInfo, ttl: number, now: number): void {
     this.remove(info.client)
     const found = this.leases.get(ttl)
-    const leases = found ?? new Map<string, Lease>()
+    const until = now + ttl
+    const leases = found ?? { byClient: new Map<string, Lease>(), first: until }
     if (found === undefined) this.leases.set(ttl, leases)
-    leases.set(info.client, { info, until: now + ttl })
+    leases.byClient.set(info.client, { info, until })
     this.users.set(info.user, (this.users.get(info.user) ?? 0) + 1)
   }
 
   remove(client: string): void {
     for (const [ttl, leases] of this.leases) {
-      const lease = leases.get(client)
+      const lease = leases.byClient.get(client)
       if (lease !== undefined) return this.end(ttl, leases, lease)
     }
   }
 
   expire(now: number): boolean {
     for (const [ttl, leases] of this.leases) {
-      for (const lease of leases.values()) {
+      if (now < leases.first) continue
+      for (const lease of leases.byClient.values()) {
+        leases.first = lease.until
         if (now < lease.until) break
         this.end(ttl, leases, lease)
       }
@@ -53,19 +63,21 @@ class Members implements Expiring {
 
   get all(): ReadonlyMap<string, ClientInfo> {
     const all = new Map<string, ClientInfo>()
-    for (const leases of this.leases.values()) for (const { info } of leases.values()) all.set(info.client, info)
+    for (const leases of this.leases.values()) {
+      for (const { info } of leases.byClient.values()) all.set(info.client, info)
+    }
     return all
   }
 
   get stats(): PresenceStats {
     let clients = 0
-    for (const leases of this.leases.values()) clients += leases.size
+    for (const leases of this.leases.values()) clients += leases.byClient.size
     return { clients, users: this.users.size }
   }
 
-  private end(ttl: number, leases: Map<string, Lease>, { info: { client, user } }: Lease): void {
-    leases.delete(client)
-    if (leases.size === 0) this.leases.delete(ttl)
+  private end(ttl: number, leases: Leases, { info: { client, user } }: Lease): void {
+    leases.byClient.delete(client)
+    if (leases.byClient.size === 0) this.leases.delete(ttl)
     const left = (this.users.get(user) ?? 0) - 1
     if (left > 0) this.users.set(user, left)
     else this.users.delete(user)

@@ -50,6 +50,7 @@ describe("presence in memory", () => {
       yield* presence.add("a", { client: "1", user: "ada" }, 60_000)
       const listed = yield* presence.get("a")
       yield* presence.add("a", { client: "2", user: "bob" }, 60_000)
+      assert.strictEqual((yield* presence.get("a")).size, 2)
       assert.deepStrictEqual(Array.from(listed.keys()), ["1"])
     }))
 
