@@ -52,6 +52,15 @@ describe("Signal", () => {
       yield* Fiber.join(second)
     }))
 
+  it.effect("a change between a look and the wait is not missed", () =>
+    Effect.gen(function*() {
+      const signal = new Signal()
+      let looks = 0
+      // Comes true at the second look: by then nobody will notify.
+      yield* signal.until(() => ++looks > 1)
+      assert.strictEqual(looks, 3)
+    }))
+
   it.effect("a fiber that gave up waiting is not in the way of the others", () =>
     Effect.gen(function*() {
       const signal = new Signal()

@@ -880,7 +880,7 @@ describe("L8: bounded", () => {
       const here = yield* HubTest.connect({ remoteAddress: "10.0.0.1" })
       yield* HubTest.connect({ remoteAddress: "10.0.0.1" })
       const third = yield* TestTransport.make({ remoteAddress: "10.0.0.1" })
-      const refused = yield* Effect.flip(hub.accept(third.transport, () => Effect.never))
+      const refused = yield* Effect.flip(Effect.asVoid(hub.accept(third.transport, () => Effect.never)))
       assert.deepInclude(refused, { _tag: "TooManyConnections", scope: "address", limit: 2 })
       assert.deepStrictEqual(yield* third.peer.closed, { code: 1013, reason: refused.message })
       yield* third.peer.gone
@@ -888,7 +888,7 @@ describe("L8: bounded", () => {
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.some("10.0.0.1"))), { scope: "address" })
       yield* hub.admit(Option.some("10.0.0.2"))
       yield* HubTest.connect()
-      assert.deepInclude(yield* Effect.flip(HubTest.connect()), { scope: "hub", limit: 3 })
+      assert.deepInclude(yield* Effect.flip(Effect.asVoid(HubTest.connect())), { scope: "hub", limit: 3 })
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.none())), { scope: "hub" })
       yield* here.peer.close()
       yield* here.connection.closed
@@ -1115,7 +1115,7 @@ describe("L10: a newcomer at any time", () => {
       const { peer, transport } = yield* TestTransport.make()
       // Once the hub is closed, nobody is left to wait for a peer that does not answer.
       yield* peer.answerClose(state !== "Closed")
-      const error = yield* Effect.flip(hub.accept(transport, () => Effect.die("must not run")))
+      const error = yield* Effect.flip(Effect.asVoid(hub.accept(transport, () => Effect.die("must not run"))))
       assert.deepInclude(error, { _tag: "HubUnavailable", state })
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.none())), { _tag: "HubUnavailable", state })
       yield* settle
