@@ -66,7 +66,8 @@ class NodeTransport<out P> implements Transport<P> {
     ws.on("pong", () => this.events.onPong())
     ws.on("error", (error: NodeJS.ErrnoException) => this.ended(reasonOf(error)))
     ws.on("close", (code, reason) => this.closed(code, reason))
-    socket.on("drain", () => this.events.onDrain())
+    // Of compressed messages the socket drains one by one, while the others wait in `ws`.
+    if (!this.compressed) socket.on("drain", () => this.events.onDrain())
     // Whoever opens it at once, as an upgrade does, does not pay for a pause.
     process.nextTick(() => this.early !== undefined && ws.pause())
   }

@@ -1,6 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, ConfigProvider, Deferred, Effect, Exit, Fiber, Layer, Option, Scope, Stream, TestClock } from "effect"
-import { CloseReason, type Connection, ConnectionClosed, Disconnect, Hub, HubConfig } from "effect-ws-hub"
+import {
+  Cause,
+  Clock,
+  ConfigProvider,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Scope,
+  Stream,
+  TestClock
+} from "effect"
+import { CloseReason, type Connection, ConnectionClosed, Disconnect, Frame, Hub, HubConfig } from "effect-ws-hub"
 import { HubTest, TestTransport } from "effect-ws-hub/testing"
 
 const { settle } = HubTest
@@ -24,6 +37,25 @@ const makeHub = (options?: HubConfig.HubOptions, ready?: Effect.Effect<unknown>)
     const hub = yield* Scope.extend(Hub.make(options, ready), scope)
     return { close: Scope.close(scope, Exit.void), hub }
   })
+
+/** A hub whose wall clock can be set, beside the time that passes. */
+const withWallClock = (options?: HubConfig.HubOptions) =>
+  Effect.gen(function*() {
+    const clock = yield* Effect.clock
+    let ahead = 0
+    const wall: Clock.Clock = {
+      [Clock.ClockTypeId]: Clock.ClockTypeId,
+      unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() + ahead,
+      unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+      currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + ahead),
+      currentTimeNanos: clock.currentTimeNanos,
+      sleep: (duration) => clock.sleep(duration)
+    }
+    const context = yield* Effect.withClock(Layer.build(HubTest.layer(options)), wall)
+    return { context, step: (millis: number) => Effect.sync(() => void (ahead += millis)) }
+  })
+
+const hour = 3_600_000
 
 const isDone = <A, E>(fiber: Fiber.RuntimeFiber<A, E>) => Effect.map(Fiber.poll(fiber), Option.isSome)
 
@@ -679,6 +711,75 @@ describe("L8: bounded", () => {
       assert.strictEqual((yield* connection.closed).by, "slow-consumer")
     }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, closeGrace: "1 second" }))))
 
+  it.scoped("drop-oldest, and what waits for the greeting: the newest follows it", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const gate = yield* Effect.makeLatch()
+      const { peer } = yield* HubTest.connect({
+        greeting: (connection) => Effect.zipRight(gate.await, connection.send("welcome"))
+      })
+      yield* settle
+      for (const letter of ["a", "b", "c", "d"]) {
+        assert.strictEqual(yield* hub.broadcast(frameOf(800, letter)), 1)
+      }
+      assert.strictEqual(yield* hub.broadcast(frameOf(2001)), 0)
+      yield* gate.open
+      yield* settle
+      assert.deepStrictEqual(yield* peer.received, ["welcome", frameOf(800, "c"), frameOf(800, "d")])
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "drop-oldest" }))))
+
+  it.scoped("conflate, and what waits for the greeting: the last of each key follows it", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const gate = yield* Effect.makeLatch()
+      const { peer } = yield* HubTest.connect({ greeting: () => gate.await })
+      yield* settle
+      for (const letter of ["a", "b", "c"]) {
+        assert.strictEqual(yield* hub.broadcast(frameOf(800, letter), { key: "x" }), 1)
+      }
+      yield* gate.open
+      yield* settle
+      assert.deepStrictEqual(yield* peer.received, [frameOf(800, "c")])
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "conflate" }))))
+
+  it.scoped("tiny frames that wait are bounded in number, where their bytes would fit", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const behind = yield* stalled()
+      yield* inTurns(behind.connection, "what the socket has")
+      const greeting = yield* HubTest.connect({ greeting: () => Effect.never })
+      yield* settle
+      const accepted: Array<number> = []
+      for (let i = 0; i < 257; i++) accepted.push(yield* hub.broadcast(""))
+      assert.deepStrictEqual(accepted, [...Array.from({ length: 256 }, () => 2), 0])
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* behind.connection.closed).by, "slow-consumer")
+      assert.strictEqual((yield* greeting.connection.closed).by, "slow-consumer")
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, closeGrace: "1 second" }))))
+
+  it.scoped("a small frame that waits lets go of the memory that it shares with others", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const memory = (frame: Frame.Frame) => frame.bytes.buffer.byteLength
+      const [passing, behind, held] = ["passing", "behind", "held"].map((text) => Frame.make(text))
+      if (passing === undefined || behind === undefined || held === undefined) return assert.fail("no frames")
+      assert.strictEqual(memory(behind), memory(passing))
+      assert.isAbove(memory(behind), 1000)
+      const slow = yield* stalled()
+      yield* Effect.zipRight(hub.broadcast(passing), settle)
+      yield* hub.broadcast(behind)
+      const gate = yield* Effect.makeLatch()
+      const newcomer = yield* HubTest.connect({ greeting: () => gate.await })
+      yield* hub.broadcast(held)
+      assert.deepStrictEqual([memory(behind), memory(held)], [behind.size, held.size])
+      assert.isAbove(memory(passing), 1000)
+      yield* gate.open
+      yield* slow.peer.resumeReading
+      yield* settle
+      assert.deepStrictEqual(yield* slow.peer.received, ["passing", "behind", "held"])
+      assert.deepStrictEqual(yield* newcomer.peer.received, ["held"])
+    }).pipe(Effect.provide(HubTest.layer())))
+
   it.scoped("a full inbox stops reading from that socket, until half of it is taken, and loses nothing", () =>
     Effect.gen(function*() {
       const gate = yield* Effect.makeLatch()
@@ -759,13 +860,27 @@ describe("L8: bounded", () => {
       )
     ))
 
+  it.scoped("a step of the wall clock takes nothing from the bucket, and adds nothing", () =>
+    Effect.gen(function*() {
+      const { context, step } = yield* withWallClock({ messagesPerSecond: 10, messageBurst: 5 })
+      const { connection, peer } = yield* Effect.provide(HubTest.connect(), context)
+      yield* Effect.forEach(["1", "2", "3"], peer.send)
+      yield* step(-hour)
+      yield* Effect.forEach(["4", "5"], peer.send)
+      yield* settle
+      assert.deepStrictEqual(yield* Effect.provide(Effect.flatMap(Hub.Hub, (hub) => hub.size), context), 1)
+      yield* step(2 * hour)
+      yield* peer.send("too many")
+      assert.strictEqual((yield* connection.closed).by, "rate-limit")
+    }))
+
   it.scoped("no more connections than the hub or an address may have", () =>
     Effect.gen(function*() {
       const hub = yield* Hub.Hub
       const here = yield* HubTest.connect({ remoteAddress: "10.0.0.1" })
       yield* HubTest.connect({ remoteAddress: "10.0.0.1" })
       const third = yield* TestTransport.make({ remoteAddress: "10.0.0.1" })
-      const refused = yield* Effect.flip(hub.accept(third.transport, () => Effect.never))
+      const refused = yield* Effect.flip(Effect.asVoid(hub.accept(third.transport, () => Effect.never)))
       assert.deepInclude(refused, { _tag: "TooManyConnections", scope: "address", limit: 2 })
       assert.deepStrictEqual(yield* third.peer.closed, { code: 1013, reason: refused.message })
       yield* third.peer.gone
@@ -773,7 +888,7 @@ describe("L8: bounded", () => {
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.some("10.0.0.1"))), { scope: "address" })
       yield* hub.admit(Option.some("10.0.0.2"))
       yield* HubTest.connect()
-      assert.deepInclude(yield* Effect.flip(HubTest.connect()), { scope: "hub", limit: 3 })
+      assert.deepInclude(yield* Effect.flip(Effect.asVoid(HubTest.connect())), { scope: "hub", limit: 3 })
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.none())), { scope: "hub" })
       yield* here.peer.close()
       yield* here.connection.closed
@@ -823,6 +938,43 @@ describe("L8: bounded", () => {
         yield* TestClock.adjust("10 seconds")
         assert.strictEqual(yield* hub.size, 1)
       }).pipe(Effect.provide(HubTest.layer({ ...options, inboxBytes: 100 }))))
+
+    it.scoped("a peer that reads is there, though its pong is long in coming", () =>
+      Effect.gen(function*() {
+        const { connection, peer } = yield* HubTest.connect({ highWaterMark: 1 })
+        yield* peer.answerPings(false)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* peer.counters).pings, 1)
+        yield* peer.pauseReading
+        yield* Effect.zipRight(connection.send("what the pong waits behind"), settle)
+        yield* TestClock.adjust("300 millis")
+        yield* peer.resumeReading
+        yield* settle
+        yield* TestClock.adjust("300 millis")
+        assert.isFalse(yield* peer.isGone)
+        // That was a sign of life, and no more than that.
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual((yield* connection.closed).by, "heartbeat")
+        assert.strictEqual((yield* peer.counters).pings, 2)
+      }).pipe(Effect.provide(HubTest.layer(options))))
+
+    it.scoped("a step of the wall clock ends nobody, and keeps nobody", () =>
+      Effect.gen(function*() {
+        const { context, step } = yield* withWallClock(options)
+        const { connection, peer } = yield* Effect.provide(HubTest.connect(), context)
+        yield* peer.answerPings(false)
+        yield* TestClock.adjust("1 second")
+        yield* step(hour)
+        yield* TestClock.adjust("300 millis")
+        assert.isFalse(yield* peer.isGone)
+        yield* peer.send("here")
+        yield* TestClock.adjust("100 millis")
+        assert.isFalse(yield* peer.isGone)
+        yield* step(-2 * hour)
+        yield* TestClock.adjust("1400 millis")
+        assert.strictEqual((yield* connection.closed).by, "heartbeat")
+        assert.strictEqual((yield* peer.counters).pings, 2)
+      }))
 
     it.scoped("off: no pings", () =>
       Effect.gen(function*() {
@@ -963,7 +1115,7 @@ describe("L10: a newcomer at any time", () => {
       const { peer, transport } = yield* TestTransport.make()
       // Once the hub is closed, nobody is left to wait for a peer that does not answer.
       yield* peer.answerClose(state !== "Closed")
-      const error = yield* Effect.flip(hub.accept(transport, () => Effect.die("must not run")))
+      const error = yield* Effect.flip(Effect.asVoid(hub.accept(transport, () => Effect.die("must not run"))))
       assert.deepInclude(error, { _tag: "HubUnavailable", state })
       assert.deepInclude(yield* Effect.flip(hub.admit(Option.none())), { _tag: "HubUnavailable", state })
       yield* settle

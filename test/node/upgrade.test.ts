@@ -7,7 +7,17 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { assert, describe, it } from "@effect/vitest"
-import { CloseReason, Hub, InvalidOption, NodeGuard, NodeUpgrade } from "effect-ws-hub"
+import {
+  CloseReason,
+  Frame,
+  Hub,
+  HubMetrics,
+  InvalidOption,
+  NodeGuard,
+  NodeTransport,
+  NodeUpgrade,
+  type Transport
+} from "effect-ws-hub"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -15,11 +25,13 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import type * as Http from "node:http"
 import { networkInterfaces } from "node:os"
+import { WebSocketServer } from "ws"
 import {
   type Answer,
   connect,
@@ -642,6 +654,49 @@ describe("wrong handshakes", () => {
     }))
 })
 
+describe("metrics", () => {
+  it.scopedLive("count what is refused, by reason", () =>
+    Effect.gen(function*() {
+      const reasons = ["malformed", "origin", "subprotocol", "unauthorized", "full", "unavailable"]
+      const counts = Effect.forEach(reasons, (reason) =>
+        Effect.map(Metric.value(HubMetrics.refusals(reason)), ({ count }) => count))
+      const refusals = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.gen(function*() {
+          const before = yield* counts
+          yield* effect
+          const after = yield* counts
+          return Object.fromEntries(
+            reasons.flatMap((reason, at) => {
+              const change = (after[at] ?? 0) - (before[at] ?? 0)
+              return change === 0 ? [] : [[reason, change]]
+            })
+          )
+        })
+      const server = yield* serve(
+        NodeUpgrade.layer("/", {
+          subprotocols: ["v1"],
+          authorize: (request) =>
+            request.headers["x-who"] === undefined
+              ? new NodeUpgrade.Refused({ status: 401, message: "Tell me who you are." })
+              : Effect.void,
+          handler: idle
+        }),
+        { hub: { connections: 1 } }
+      )
+      const url = server.url("/")
+      const ada = { headers: { "X-Who": "ada" } }
+      assert.deepStrictEqual(yield* refusals(request(url)), { malformed: 1 })
+      assert.deepStrictEqual(yield* refusals(refused(url, { origin: "https://evil.example" })), { origin: 1 })
+      assert.deepStrictEqual(yield* refusals(refused(url, { ...ada, protocols: ["v2"] })), { subprotocol: 1 })
+      assert.deepStrictEqual(yield* refusals(refused(url)), { unauthorized: 1 })
+      const scope = yield* Effect.scope
+      assert.deepStrictEqual(yield* refusals(Scope.extend(connect(url, ada), scope)), {})
+      assert.deepStrictEqual(yield* refusals(refused(url, ada)), { full: 1 })
+      yield* server.hub.drain
+      assert.deepStrictEqual(yield* refusals(refused(url, ada)), { unavailable: 1 })
+    }))
+})
+
 describe("any time", () => {
   it.scopedLive("a hub that is starting answers 503, then takes connections, and drains", () =>
     Effect.gen(function*() {
@@ -796,6 +851,53 @@ describe("compression", () => {
       assert.strictEqual(yield* closing, 4)
     }))
 
+  const listening = Effect.acquireRelease(
+    Effect.async<WebSocketServer>((resume) => {
+      const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: { threshold: 0 } })
+      server.once("listening", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  )
+
+  for (const [size, told] of [[10, true], [60_000, false]] as const) {
+    it.scopedLive(`the drain is told once all that was written has left: messages of ${size} bytes`, () =>
+      Effect.gen(function*() {
+        const server = yield* listening
+        const opened = yield* Deferred.make<Transport>()
+        /** What had not left whenever the drain was told. */
+        const drains: Array<number> = []
+        server.once("connection", (ws, { socket }) => {
+          const transport = NodeTransport.make(ws, socket, {
+            url: "/",
+            headers: {},
+            remoteAddress: Option.none(),
+            subprotocol: Option.none(),
+            principal: undefined
+          })
+          transport.open({
+            onMessage: () => {},
+            onPong: () => {},
+            onDrain: () => drains.push(transport.bufferedBytes()),
+            onEnd: () => {},
+            onGone: () => {}
+          })
+          Deferred.unsafeDone(opened, Effect.succeed(transport))
+        })
+        const address = server.address()
+        if (address === null || typeof address === "string") return assert.fail("The server does not listen on a port.")
+        const peer = yield* connect(`ws://127.0.0.1:${address.port}/`, { perMessageDeflate: true })
+        const transport = yield* Deferred.await(opened)
+        const messages = Array.from({ length: 20 }, () => new Uint8Array(randomBytes(size)))
+        const batch = messages.reduce((batch, message) => batch.append(Frame.make(message)), Frame.Batch.empty())
+        assert.strictEqual(transport.write(batch), told)
+        assert.deepStrictEqual(yield* peer.take(messages.length), messages)
+        yield* eventually(() => drains.length > 0 && transport.bufferedBytes() === 0)
+        // Whatever else would be told, is told by now.
+        yield* Effect.replicateEffect(eventually(() => true), 3)
+        assert.deepStrictEqual(drains, [0])
+      }))
+  }
+
   it.scopedLive("a slow peer gets all of it in order once it reads", () =>
     Effect.gen(function*() {
       const server = yield* serve(compressed, { hub: { outboxBytes: 64 * 1024 * 1024 } })
@@ -847,6 +949,41 @@ describe("construction", () => {
         assert.include(error.message, JSON.stringify(proxy))
       }
     }))
+
+  it.scopedLive("an origin that no browser would send is an error that names the option", () =>
+    Effect.gen(function*() {
+      const wrong = ["https://a.example/x", "https://a.example/", "https://a.example:443", "a.example", "*", "same", ""]
+      for (const origin of wrong) {
+        const options = { origins: ["https://app.example:8443", "null", origin], handler: () => Effect.void }
+        const error = yield* NodeUpgrade.make(options).pipe(Effect.asVoid, Effect.flip, Effect.provide(Hub.layer()))
+        assert.instanceOf(error, InvalidOption)
+        assert.include(error.message, "origins")
+        assert.include(error.message, JSON.stringify(origin))
+      }
+    }))
+
+  it("a refusal has a status that refuses", () => {
+    for (const status of [200, 101, 0, -1, 399, 600, 404.5, NaN, Infinity]) {
+      assert.throws(
+        () => new NodeUpgrade.Refused({ status, message: "No." }),
+        RangeError,
+        `A handshake cannot be refused with status ${status}`
+      )
+    }
+    for (const status of [400, 451, 599]) {
+      assert.strictEqual(new NodeUpgrade.Refused({ status, message: "No." }).status, status)
+    }
+  })
+
+  it.scopedLive("and one that has not is a bug of the application, and lets nobody in", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(NodeUpgrade.layer("/", {
+        authorize: () => Effect.suspend(() => new NodeUpgrade.Refused({ status: 101, message: "Come in." })),
+        handler: idle
+      }))
+      assert.strictEqual((yield* refused(server.url("/"))).status, 500)
+      assert.strictEqual(yield* server.hub.size, 0)
+    }).pipe(Effect.provide(quiet)))
 
   it.scopedLive("so it is for a route, when its layer is built", () =>
     Effect.gen(function*() {
@@ -922,6 +1059,70 @@ describe("straight at the guarded server", () => {
       assert.strictEqual(authorising, 0)
       yield* eventually(() => peers[3]?.socket.readableEnded === true)
       assert.strictEqual(peers[3]?.status, 503)
+    }))
+
+  /** A guarded server with a hub, to mount on. */
+  const guarded = Effect.gen(function*() {
+    const context = yield* Layer.build(
+      Layer.merge(NodeGuard.layer({ host: "127.0.0.1", port: 0 }), Hub.layer({ closeGrace: 50 }))
+    )
+    const { address } = Context.get(context, HttpServer.HttpServer)
+    if (address._tag !== "TcpAddress") return yield* Effect.dieMessage("The server does not listen on a port.")
+    return { context, port: address.port, url: (path: string) => `ws://127.0.0.1:${address.port}${path}` }
+  })
+
+  it.scopedLive("the latest mount of a path has it, and when it goes the one before has it again", () =>
+    Effect.gen(function*() {
+      const { context, url } = yield* guarded
+      const mounted = (name: string) =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          const layer = NodeUpgrade.layerGuard("/name", {
+            handler: (connection) => Effect.zipRight(connection.send(name), idle(connection))
+          })
+          yield* Layer.buildWithScope(Layer.provide(layer, Layer.succeedContext(context)), scope)
+          return Scope.close(scope, Exit.void)
+        })
+      const whose = Effect.scoped(Effect.flatMap(connect(url("/name")), (peer) => peer.next))
+      const closeFirst = yield* mounted("first")
+      assert.strictEqual(yield* whose, "first")
+      const closeSecond = yield* mounted("second")
+      assert.strictEqual(yield* whose, "second")
+      const closeThird = yield* mounted("third")
+      assert.strictEqual(yield* whose, "third")
+      yield* closeSecond
+      assert.strictEqual(yield* whose, "third")
+      yield* closeThird
+      assert.strictEqual(yield* whose, "first")
+      yield* closeFirst
+      yield* assertRefused(url("/name"), 503, { retryAfter: "1" })
+    }))
+
+  it.scopedLive("nothing but frames follows 101, even if the mount closes in the same step", () =>
+    Effect.gen(function*() {
+      const { context, port } = yield* guarded
+      const hub = Context.get(context, Hub.Hub)
+      const scope = yield* Scope.make()
+      const closes: Hub.Hub["Type"] = {
+        ...hub,
+        accept: (transport, run, options) =>
+          Effect.zipLeft(
+            hub.accept(transport, run, options),
+            Effect.sync(() => Effect.runFork(Scope.close(scope, Exit.void)))
+          )
+      }
+      const layer = NodeUpgrade.layerGuard("/", { authorize: () => Effect.yieldNow(), handler: idle })
+      yield* Layer.buildWithScope(
+        layer.pipe(Layer.provide(Layer.succeed(Hub.Hub, closes)), Layer.provide(Layer.succeedContext(context))),
+        scope
+      )
+      const peer = yield* raw(port)
+      yield* peer.send(handshake("/"))
+      yield* eventually(() => peer.socket.readableEnded)
+      assert.strictEqual(peer.status, 101)
+      assert.deepStrictEqual(peer.text.match(/HTTP\/1.1/g), ["HTTP/1.1"])
+      assert.deepStrictEqual(peer.frames.map((one) => one.opcode), [opcode.close])
+      assert.strictEqual(peer.closeCode, 1001)
     }))
 
   it.scopedLive("an application beside it answers everything else", () =>
