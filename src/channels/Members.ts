@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { Connection } from "../core/Connection.js"
 import type { Hub, PublishOptions } from "../core/Hub.js"
 import type { Broker, BrokerError, BrokerEvent } from "./Broker.js"
+import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Namespace } from "./Namespace.js"
 import { pushes } from "./Protocol.js"
 import type { Live } from "./Recovery.js"
@@ -81,6 +82,7 @@ const stripeOf = (channel: string): number => {
 /** @internal */
 export class Members {
   private readonly channels = new Map<string, Channel>()
+  private subscribed = 0
   private readonly locks = Array.from({ length: stripes }, () => Effect.unsafeMakeSemaphore(1))
   private readonly hub: Hub["Type"]
   private readonly broker: Broker["Type"]
@@ -115,6 +117,7 @@ export class Members {
       const { connection } = subscription.session
       const channel = this.of(subscription.channel, subscription.namespace)
       channel.subscriptions.set(connection.id, subscription)
+      ChannelMetrics.subscriptions.unsafeUpdate(++this.subscribed, [])
       channel.careful++
       return Effect.zipRight(connection.join(channel.topic), this.hear(channel))
     })
@@ -132,6 +135,7 @@ export class Members {
     const channel = this.channels.get(subscription.channel)
     if (channel === undefined || channel.subscriptions.get(connection.id) !== subscription) return Effect.void
     channel.subscriptions.delete(connection.id)
+    ChannelMetrics.subscriptions.unsafeUpdate(--this.subscribed, [])
     if (subscription.status === "Starting" || subscription.positioned) channel.careful--
     return Effect.zipRight(connection.leave(channel.topic), this.forget(channel))
   }
@@ -203,6 +207,7 @@ export class Members {
   private onPublished(channel: Channel, live: Live): void {
     for (const listener of channel.listeners) listener.onLive(live)
     if (channel.subscriptions.size === 0) return
+    ChannelMetrics.publications.unsafeUpdate(1, [])
     const gaps: Array<Subscription> = []
     const options = channel.options(live, (subscription) => gaps.push(subscription))
     this.hub.unsafePublish(channel.topic, pushes.publication(channel.name, live.publication), options)

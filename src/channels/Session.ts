@@ -22,6 +22,7 @@ import type { Message } from "../core/Frame.js"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Credentials, Grant } from "./Authenticator.js"
+import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Caller } from "./Channels.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
@@ -160,6 +161,7 @@ export class Session {
       Effect.catchTag("ProtocolError", (error) =>
         Effect.suspend(() => {
           if (command._tag === "connect") this.status = "Refused"
+          ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
           // Nobody waits for an answer to `send`.
           if (command._tag !== "send") this.reply(Protocol.replies.error(id, error))
           return this.node.complain(command._tag, error)
@@ -618,6 +620,7 @@ export class Session {
   /** A publication is missing: the client subscribes again from its position, or connects again. */
   onGap(subscription: Subscription): void {
     if (subscription.status !== "Live") return
+    ChannelMetrics.gaps.unsafeUpdate(1, [])
     if (subscription.serverSide) return this.close(disconnects.insufficientState)
     subscription.status = "Over"
     this.node.fork(this.change(this.take(subscription, unsubscribes.insufficientState)))

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type { Disconnect } from "../core/HubError.js"
 import type { Grant } from "./Authenticator.js"
 import type { BrokerError } from "./Broker.js"
+import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { SubscribeParams, SubscribeResult } from "./Protocol.js"
 import { pushes } from "./Protocol.js"
 import { disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
@@ -122,6 +123,7 @@ export const commit = (
       const recovered = start?.recovered === true
       const offset = recovered && from !== undefined ? from : start?.position.offset ?? 0
       const missed = whole?.publications ?? []
+      if (recovering) ChannelMetrics.recovery(recovered).unsafeUpdate(1, [])
       results.set(channel, {
         position: positioned && start !== undefined ? { offset, epoch: start.position.epoch } : undefined,
         recoverable,
