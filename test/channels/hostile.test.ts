@@ -81,7 +81,10 @@ const holds = <A>(
     const where = yield* scene
     yield* Effect.promise(() =>
       FastCheck.assert(
-        FastCheck.asyncProperty(arbitrary, (value) => Effect.runPromise(Effect.scoped(Effect.asVoid(property(where, value))))),
+        FastCheck.asyncProperty(
+          arbitrary,
+          (value) => Effect.runPromise(Effect.scoped(Effect.asVoid(property(where, value))))
+        ),
         { seed, numRuns, endOnFailure: numRuns < 100 }
       )
     )
@@ -111,7 +114,20 @@ const keys = FastCheck.constantFrom(
 )
 
 const channels = FastCheck.oneof(
-  FastCheck.constantFrom("x", "pushed:x", "recovered:x", "greeted:x", "$x", "$", ":", "#", "::x", "limited:#", "kept:x#", "words:é"),
+  FastCheck.constantFrom(
+    "x",
+    "pushed:x",
+    "recovered:x",
+    "greeted:x",
+    "$x",
+    "$",
+    ":",
+    "#",
+    "::x",
+    "limited:#",
+    "kept:x#",
+    "words:é"
+  ),
   keys,
   keys.map((key) => `${key}:x`),
   FastCheck.string({ maxLength: 300 }),
@@ -191,20 +207,29 @@ const command = FastCheck.oneof(
 
 describe(`whatever a client sends, others are served as before (seed ${seed})`, () => {
   it.scopedLive("any JSON document", () =>
-    holds(FastCheck.tuple(json, FastCheck.boolean()), (where, [document, early]) =>
-      survives(where, [JSON.stringify(document)], { early })))
+    holds(
+      FastCheck.tuple(json, FastCheck.boolean()),
+      (where, [document, early]) => survives(where, [JSON.stringify(document)], { early })
+    ))
 
   it.scopedLive("any text", () =>
-    holds(FastCheck.tuple(FastCheck.string({ unit: "binary" }), FastCheck.boolean()), (where, [text, early]) =>
-      survives(where, [text], { early })))
+    holds(
+      FastCheck.tuple(FastCheck.string({ unit: "binary" }), FastCheck.boolean()),
+      (where, [text, early]) => survives(where, [text], { early })
+    ))
 
   it.scopedLive("commands with anything in any field", () =>
-    holds(FastCheck.array(command, { minLength: 1, maxLength: 5 }), (where, commands) =>
-      survives(where, [commands.map((command) => JSON.stringify(command)).join("\n")]), 2 * runs))
+    holds(
+      FastCheck.array(command, { minLength: 1, maxLength: 5 }),
+      (where, commands) => survives(where, [commands.map((command) => JSON.stringify(command)).join("\n")]),
+      2 * runs
+    ))
 
   it.scopedLive("commands with anything in any field, each in a frame of its own", () =>
-    holds(FastCheck.array(command, { minLength: 1, maxLength: 8 }), (where, commands) =>
-      survives(where, commands.map((command) => JSON.stringify(command)))))
+    holds(
+      FastCheck.array(command, { minLength: 1, maxLength: 8 }),
+      (where, commands) => survives(where, commands.map((command) => JSON.stringify(command)))
+    ))
 
   it.scopedLive("the same instead of connect", () =>
     holds(command, (where, command) => survives(where, [JSON.stringify(command)], { early: true })))
@@ -213,7 +238,17 @@ describe(`whatever a client sends, others are served as before (seed ${seed})`, 
     holds(
       FastCheck.tuple(
         FastCheck.array(FastCheck.constantFrom("x", "pushed:x", "recovered:x"), { maxLength: 4 }),
-        FastCheck.constantFrom("{", "", "[]", "nul", "{\"id\":1}", "{\"id\":1,\"x\":{}}", "\u0000", "{}{}", "{\"rpc\":{}}"),
+        FastCheck.constantFrom(
+          "{",
+          "",
+          "[]",
+          "nul",
+          "{\"id\":1}",
+          "{\"id\":1,\"x\":{}}",
+          "\u0000",
+          "{}{}",
+          "{\"rpc\":{}}"
+        ),
         FastCheck.nat(4)
       ),
       (where, [channels, broken, at]) => {
@@ -221,16 +256,13 @@ describe(`whatever a client sends, others are served as before (seed ${seed})`, 
         all.splice(Math.min(at, all.length), 0, broken)
         // An empty document at the end of a frame is its trailing newline.
         const trailing = broken === "" && all.length > 1 && all[all.length - 1] === ""
-        return survives(where, [all.join("\n")], { codes: trailing ? [] : [3501] }).pipe(
-          trailing ? Effect.catchAllDefect(() => Effect.void) : (self) => self
-        )
+        return survives(where, [all.join("\n")], trailing ? {} : { codes: [3501] })
       },
       100
     ))
 
   it.scopedLive("binary frames", () =>
-    holds(FastCheck.uint8Array({ maxLength: 100 }), (where, bytes) =>
-      survives(where, [bytes], { codes: [3501] }), 50))
+    holds(FastCheck.uint8Array({ maxLength: 100 }), (where, bytes) => survives(where, [bytes], { codes: [3501] }), 50))
 })
 
 describe("single frames that have brought servers down", () => {
@@ -242,7 +274,7 @@ describe("single frames that have brought servers down", () => {
 
   const frames: Record<string, { readonly frame: string; readonly codes: ReadonlyArray<number | undefined> }> = {
     "a document of 32000 levels": { frame: deep(levels, array), codes: [3501] },
-    "a document of 10000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), codes: [3501] },
+    "9000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), codes: [3501] },
     "data of 32000 levels in a publication": {
       frame: command(2, `"publish":{"channel":"x","data":${deep(levels, array)}}`),
       codes: [undefined, 3501]
@@ -264,11 +296,11 @@ describe("single frames that have brought servers down", () => {
       frame: command(2, `"subscribe":{"channel":${deep(levels, array)}}`),
       codes: [3501, undefined]
     },
-    "an array of 30000 elements as data": {
+    "an array of 30001 elements as data": {
       frame: command(2, `"publish":{"channel":"x","data":[${"1,".repeat(30_000)}1]}`),
       codes: [undefined]
     },
-    "30000 empty documents: pongs": { frame: "{}\n".repeat(20_000), codes: [3501] },
+    "20000 pongs": { frame: "{}\n".repeat(20_000), codes: [3501] },
     "10000 newlines": { frame: "\n".repeat(10_000), codes: [3501] },
     "huge numbers in every number": {
       frame: command(2, "\"history\":{\"channel\":\"kept:x\",\"limit\":1e999,\"since\":{\"offset\":1e999}}"),
@@ -282,8 +314,11 @@ describe("single frames that have brought servers down", () => {
       frame: command(2, "\"publish\":{\"channel\":\"x\",\"data\":\"\\ud800\"}"),
       codes: [undefined, 3501]
     },
-    "a lone surrogate in a channel": { frame: command(2, "\"subscribe\":{\"channel\":\"\\ud800\"}"), codes: [undefined] },
-    "two thousand subscribes in one frame": {
+    "a lone surrogate in a channel": {
+      frame: command(2, "\"subscribe\":{\"channel\":\"\\ud800\"}"),
+      codes: [undefined]
+    },
+    "1200 subscribes in one frame": {
       frame: Array.from({ length: 1200 }, (_, n) => command(n + 1, `"subscribe":{"channel":"x${n}"}`)).join("\n"),
       codes: [undefined]
     },

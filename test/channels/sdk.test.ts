@@ -84,7 +84,8 @@ describe("connecting", () => {
       const server = yield* serve()
       let tries = 0
       const client = yield* sdk(server, {
-        getToken: () => Promise.resolve(token(tries++ === 0 ? { fail: { code: 100, temporary: true } } : { user: "a" })),
+        getToken: () =>
+          Promise.resolve(token(tries++ === 0 ? { fail: { code: 100, temporary: true } } : { user: "a" })),
         minReconnectDelay: 1
       })
       client.client.connect()
@@ -367,7 +368,13 @@ describe("presence", () => {
   it.scopedLive("joins and leaves go to who asks for them, or to all", () =>
     Effect.gen(function*() {
       const server = yield* serve()
-      for (const [channel, options, asked] of [["joined:x", {}, false], ["joined:y", { joinLeave: true }, true], ["pushed:x", {}, true]] as const) {
+      for (
+        const [channel, options, asked] of [["joined:x", {}, false], ["joined:y", { joinLeave: true }, true], [
+          "pushed:x",
+          {},
+          true
+        ]] as const
+      ) {
         const watcher = yield* connected(server)
         const seen = yield* watcher.subscribe(channel, options)
         if (asked) yield* seen.next("join")
@@ -382,7 +389,10 @@ describe("presence", () => {
         }
         yield* server.channels.publish(channel, "end")
         yield* seen.next("publication")
-        assert.deepStrictEqual(seen.names.filter((name) => name === "join" || name === "leave"), asked ? ["join", "join", "leave"] : [])
+        assert.deepStrictEqual(
+          seen.names.filter((name) => name === "join" || name === "leave"),
+          asked ? ["join", "join", "leave"] : []
+        )
       }
     }))
 })
@@ -408,10 +418,11 @@ describe("calls and messages", () => {
       const server = yield* serve()
       const client = yield* connected(server)
       assert.strictEqual(yield* refusal(() => client.client.rpc("any", null)), 108)
-      yield* server.channels.rpc("fails", () =>
-        Effect.fail(new ProtocolError({ code: 1234, reason: "mine", temporary: false })))
-      yield* server.channels.rpc("dies", () =>
-        Effect.die("on purpose"))
+      yield* server.channels.rpc(
+        "fails",
+        () => Effect.fail(new ProtocolError({ code: 1234, reason: "mine", temporary: false }))
+      )
+      yield* server.channels.rpc("dies", () => Effect.die("on purpose"))
       assert.deepInclude(yield* Effect.flip(call(() => client.client.rpc("fails", null))), {
         code: 1234,
         reason: "mine"
@@ -434,7 +445,10 @@ describe("calls and messages", () => {
       const server = yield* serve()
       const happened: Array<string> = []
       yield* server.channels.rpc("slow", () =>
-        Effect.zipRight(Effect.sync(() => happened.push("called")), Effect.never).pipe(
+        Effect.zipRight(
+          Effect.sync(() => happened.push("called")),
+          Effect.never
+        ).pipe(
           Effect.onInterrupt(() => Effect.sync(() => happened.push("interrupted")))
         ))
       const client = yield* connected(server)
@@ -450,7 +464,8 @@ describe("calls and messages", () => {
     Effect.gen(function*() {
       const server = yield* serve()
       yield* server.channels.onMessage((data, { client, user }) =>
-        Effect.asVoid(Effect.orDie(server.channels.send(client, { user, data }))))
+        Effect.asVoid(Effect.orDie(server.channels.send(client, { user, data })))
+      )
       const client = yield* user(server, "ada")
       yield* call(() => client.client.send({ hello: null }))
       assert.deepStrictEqual(yield* client.next("message"), { data: { user: "ada", data: { hello: null } } })
@@ -518,7 +533,11 @@ describe("the server's own subscriptions", () => {
       const client = yield* user(server, "ada")
       const sub = yield* client.subscribe("x")
       assert.strictEqual(yield* server.channels.unsubscribe("ada", "x"), 1)
-      assert.deepStrictEqual(yield* sub.next("unsubscribed"), { channel: "x", code: 2000, reason: "server unsubscribe" })
+      assert.deepStrictEqual(yield* sub.next("unsubscribed"), {
+        channel: "x",
+        code: 2000,
+        reason: "server unsubscribe"
+      })
       assert.strictEqual((yield* server.channels.channels()).size, 0)
     }))
 })

@@ -68,10 +68,13 @@ const parse = (text: string): Effect.Effect<Claims, ProtocolError | Disconnect> 
   Effect.try({
     try: (): Claims => JSON.parse(text),
     catch: () => disconnects.invalidToken
-  }).pipe(Effect.filterOrFail(
-    (claims) => claims.expireAt === undefined || claims.expireAt > Date.now() / 1000,
-    () => errors.tokenExpired
-  ), Effect.tap(({ fail }) => fail === undefined ? Effect.void : Effect.fail(failed(fail))))
+  }).pipe(
+    Effect.filterOrFail(
+      (claims) => claims.expireAt === undefined || claims.expireAt > Date.now() / 1000,
+      () => errors.tokenExpired
+    ),
+    Effect.tap(({ fail }) => fail === undefined ? Effect.void : Effect.fail(failed(fail)))
+  )
 
 const credentials = (claims: Claims): Credentials => ({
   user: claims.user ?? "",
@@ -313,8 +316,10 @@ export const call = <A>(run: () => Promise<A>): Effect.Effect<A, Refused> =>
 
 /** The code that the SDK rejects a call with. */
 export const refusal = (run: () => Promise<unknown>): Effect.Effect<number> =>
-  Effect.flatMap(Effect.either(call(run)), (result) =>
-    result._tag === "Left" ? Effect.succeed(result.left.code) : Effect.dieMessage("was not refused"))
+  Effect.flatMap(
+    Effect.either(call(run)),
+    (result) => result._tag === "Left" ? Effect.succeed(result.left.code) : Effect.dieMessage("was not refused")
+  )
 
 /** A subscription of the SDK. */
 export class Sub extends Log<SubscriptionEvents> {

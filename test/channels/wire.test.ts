@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
-import { disconnects } from "../../src/channels/ProtocolCode.js"
+import { disconnects, errors } from "../../src/channels/ProtocolCode.js"
 import { type Document, inSeconds, online, serve, wire } from "./support.js"
 
 const bad = { code: 3501, reason: "bad request" }
@@ -121,7 +121,12 @@ describe("frames", () => {
   it.scopedLive("of several methods in a command the first of the protocol counts", () =>
     Effect.gen(function*() {
       const client = yield* online(yield* serve())
-      const [reply] = yield* client.ask({ rpc: {}, publish: { channel: "b", data: 1 }, subscribe: { channel: "x" }, id: 2 })
+      const [reply] = yield* client.ask({
+        rpc: {},
+        publish: { channel: "b", data: 1 },
+        subscribe: { channel: "x" },
+        id: 2
+      })
       assert.deepStrictEqual(reply, { id: 2, subscribe: {} })
     }))
 
@@ -382,8 +387,7 @@ describe("replies", () => {
       yield* client.send(publish(3, "x", null))
       const [one, two] = yield* client.take(2)
       const push = one?.["push"] === undefined ? two : one
-      const { client: id, ...info } =
-        (((push?.["push"] as Document)["pub"] as Document)["info"]) as Document
+      const { client: id, ...info } = (((push?.["push"] as Document)["pub"] as Document)["info"]) as Document
       assert.match(String(id), /^.+$/)
       assert.deepStrictEqual(info, { user: "ada", conn_info: { name: "Ada" } })
     }))
@@ -538,7 +542,9 @@ describe("pushes", () => {
       const client = yield* wire(server)
       const [reply] = yield* client.ask({
         id: 1,
-        connect: { token: JSON.stringify({ user: "ada", subs: { "recovered:mine": { data: { hello: 1 } }, other: {} } }) }
+        connect: {
+          token: JSON.stringify({ user: "ada", subs: { "recovered:mine": { data: { hello: 1 } }, other: {} } })
+        }
       })
       const subs = (reply?.["connect"] as Document)["subs"] as Record<string, Document>
       const { epoch } = yield* server.channels.history("recovered:mine", { limit: 0 })
@@ -560,7 +566,10 @@ describe("pushes", () => {
         id: 1,
         connect: {
           token: JSON.stringify({ user: "ada", subs: { "recovered:mine": {} } }),
-          subs: { "recovered:mine": { recover: true, offset: 2, epoch }, "recovered:other": { recover: true, offset: 1, epoch } }
+          subs: {
+            "recovered:mine": { recover: true, offset: 2, epoch },
+            "recovered:other": { recover: true, offset: 1, epoch }
+          }
         }
       })
       assert.deepStrictEqual((reply?.["connect"] as Document)["subs"], {
@@ -598,6 +607,16 @@ describe("pushes", () => {
       yield* client.send({ send: { data: { a: 1 } } })
       assert.deepStrictEqual(yield* client.closed, { code: 3508, reason: disconnects.notAvailable.reason })
       assert.deepStrictEqual(yield* client.rest, [])
+    }))
+
+  it.scopedLive.fails("send is never answered, even if its handler fails", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      yield* server.channels.onMessage(() => Effect.fail(errors.permissionDenied))
+      yield* server.channels.rpc("after", () => Effect.succeed(1))
+      const client = yield* online(server)
+      yield* client.send({ send: { data: 1 } }, { id: 2, rpc: { method: "after" } })
+      assert.deepStrictEqual(yield* client.next, { id: 2, rpc: { data: 1 } })
     }))
 
   it.scopedLive("a connection that expires says when, and closes with 3005 if nobody refreshes it", () =>
