@@ -256,9 +256,7 @@ describe(`whatever a client sends, others are served as before (seed ${seed})`, 
         all.splice(Math.min(at, all.length), 0, broken)
         // An empty document at the end of a frame is its trailing newline.
         const trailing = broken === "" && all.length > 1 && all[all.length - 1] === ""
-        return survives(where, [all.join("\n")], { codes: trailing ? [] : [3501] }).pipe(
-          trailing ? Effect.catchAllDefect(() => Effect.void) : (self) => self
-        )
+        return survives(where, [all.join("\n")], trailing ? {} : { codes: [3501] })
       },
       100
     ))
@@ -276,7 +274,7 @@ describe("single frames that have brought servers down", () => {
 
   const frames: Record<string, { readonly frame: string; readonly codes: ReadonlyArray<number | undefined> }> = {
     "a document of 32000 levels": { frame: deep(levels, array), codes: [3501] },
-    "a document of 10000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), codes: [3501] },
+    "9000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), codes: [3501] },
     "data of 32000 levels in a publication": {
       frame: command(2, `"publish":{"channel":"x","data":${deep(levels, array)}}`),
       codes: [undefined, 3501]
@@ -298,11 +296,11 @@ describe("single frames that have brought servers down", () => {
       frame: command(2, `"subscribe":{"channel":${deep(levels, array)}}`),
       codes: [3501, undefined]
     },
-    "an array of 30000 elements as data": {
+    "an array of 30001 elements as data": {
       frame: command(2, `"publish":{"channel":"x","data":[${"1,".repeat(30_000)}1]}`),
       codes: [undefined]
     },
-    "30000 empty documents: pongs": { frame: "{}\n".repeat(20_000), codes: [3501] },
+    "20000 pongs": { frame: "{}\n".repeat(20_000), codes: [3501] },
     "10000 newlines": { frame: "\n".repeat(10_000), codes: [3501] },
     "huge numbers in every number": {
       frame: command(2, "\"history\":{\"channel\":\"kept:x\",\"limit\":1e999,\"since\":{\"offset\":1e999}}"),
@@ -320,7 +318,7 @@ describe("single frames that have brought servers down", () => {
       frame: command(2, "\"subscribe\":{\"channel\":\"\\ud800\"}"),
       codes: [undefined]
     },
-    "two thousand subscribes in one frame": {
+    "1200 subscribes in one frame": {
       frame: Array.from({ length: 1200 }, (_, n) => command(n + 1, `"subscribe":{"channel":"x${n}"}`)).join("\n"),
       codes: [undefined]
     },

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
-import { disconnects } from "../../src/channels/ProtocolCode.js"
+import { disconnects, errors } from "../../src/channels/ProtocolCode.js"
 import { type Document, inSeconds, online, serve, wire } from "./support.js"
 
 const bad = { code: 3501, reason: "bad request" }
@@ -606,6 +606,16 @@ describe("pushes", () => {
       yield* client.send({ send: { data: { a: 1 } } })
       assert.deepStrictEqual(yield* client.closed, { code: 3508, reason: disconnects.notAvailable.reason })
       assert.deepStrictEqual(yield* client.rest, [])
+    }))
+
+  it.scopedLive.fails("send is never answered, even if its handler fails", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      yield* server.channels.onMessage(() => Effect.fail(errors.permissionDenied))
+      yield* server.channels.rpc("after", () => Effect.succeed(1))
+      const client = yield* online(server)
+      yield* client.send({ send: { data: 1 } }, { id: 2, rpc: { method: "after" } })
+      assert.deepStrictEqual(yield* client.next, { id: 2, rpc: { data: 1 } })
     }))
 
   it.scopedLive("a connection that expires says when, and closes with 3005 if nobody refreshes it", () =>
