@@ -34,6 +34,7 @@ import {
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
+import * as Subscribing from "./Subscribing.js"
 
 /** Who calls by the server API. */
 const server: Caller = { client: "", user: "", info: undefined, meta: undefined, connection: undefined }
@@ -180,14 +181,14 @@ export const make = (
             node.roster.of(user, client).filter((session) => session.subscriptions.has(channel)),
             (session) => {
               const subscription = session.subscriptions.get(channel)
-              return subscription === undefined ? Effect.void : session.take(subscription, unsubscribe)
+              return subscription === undefined ? Effect.void : Subscribing.take(subscription, unsubscribe)
             }
           )),
       subscribeUser: (user, channel, { client, recoverSince, ...grant } = {}) =>
         inNamespace(channel, (namespace) =>
           each(
             node.roster.of(user, client),
-            (session) => session.give(channel, namespace, grant, recoverSince)
+            (session) => Subscribing.give(session, channel, namespace, grant, recoverSince)
           )),
       refresh: (user, { client, ...options } = {}) =>
         Effect.sync(() => {

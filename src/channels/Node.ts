@@ -21,33 +21,12 @@ import { Presence, type PresenceStats } from "./Presence.js"
 import { stringify } from "./Protocol.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
+import { Registered } from "./Registered.js"
 import { Roster } from "./Roster.js"
 import type { Subscription } from "./Subscription.js"
 
 /** Code of the application, its requirements provided. */
 type Rpc = (data: unknown, caller: Caller) => Effect.Effect<unknown, ProtocolError | Disconnect>
-
-/** What was registered under a name: the newest decides. */
-export class Registered<A> {
-  private readonly entries: Array<A> = []
-
-  add(entry: A): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.acquireRelease(
-      Effect.sync(() => {
-        this.entries.unshift(entry)
-      }),
-      () =>
-        Effect.sync(() => {
-          const index = this.entries.indexOf(entry)
-          if (index >= 0) this.entries.splice(index, 1)
-        })
-    )
-  }
-
-  find(matches: (entry: A) => boolean): A | undefined {
-    return this.entries.length === 0 ? undefined : this.entries.find(matches)
-  }
-}
 
 /** How often the clock looks for what is due: four times in the shortest of the times, and at least every second. */
 const tickOf = ({ pingInterval, pongTimeout, presenceInterval, staleTimeout }: ChannelsConfig.ChannelsConfig): number =>

@@ -9,12 +9,14 @@ import type { Disconnect } from "../core/HubError.js"
 import type { Grant } from "./Authenticator.js"
 import type { BrokerError } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
+import type { Namespace } from "./Namespace.js"
 import type { SubscribeParams, SubscribeResult } from "./Protocol.js"
 import { pushes } from "./Protocol.js"
-import { disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { disconnects, errors, internalError, type ProtocolError, type Unsubscribe } from "./ProtocolCode.js"
+import type { StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import type { Session } from "./Session.js"
-import { type Subscription, ttlOf } from "./Subscription.js"
+import { Subscription, ttlOf } from "./Subscription.js"
 
 /** What a client, or the server in its stead, asks for. */
 export type Asked = Pick<
@@ -187,3 +189,60 @@ export const release = (subscription: Subscription): Effect.Effect<void> =>
     const told = subscription.joined ? attempt("publish a leave", broker.publishLeave(channel, info)) : Effect.void
     return Effect.all([left, absent, told], { discard: true })
   }).pipe(Effect.uninterruptible)
+
+/**
+ * The server takes a subscription from a client, and says why.
+ *
+ * @internal
+ */
+export const take = (subscription: Subscription, reason: Unsubscribe): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { channel, session } = subscription
+    return session.subscriptions.get(channel) === subscription
+      ? Effect.map(release(subscription), () => session.push(pushes.unsubscribe(channel, reason)))
+      : Effect.void
+  })
+
+const nothing: Asked = {
+  recover: false,
+  since: { offset: 0, epoch: "" },
+  positioned: false,
+  recoverable: false,
+  joinLeave: false,
+  rejectUnrecovered: false
+}
+
+/**
+ * The server subscribes a client. Does nothing if it is subscribed.
+ *
+ * @internal
+ */
+export const give = (
+  session: Session,
+  channel: string,
+  namespace: Namespace,
+  grant: Grant,
+  since: StreamPosition | undefined
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { node, subscriptions } = session
+    if (subscriptions.has(channel) || !session.isConnected) return Effect.void
+    if (subscriptions.size >= node.config.channelLimit) {
+      return Effect.sync(() => session.close(disconnects.channelLimit))
+    }
+    const subscription = new Subscription(session, channel, namespace, true)
+    subscriptions.set(channel, subscription)
+    const asked = since === undefined ? undefined : { ...nothing, recover: true, recoverable: true, since }
+    return Effect.flatMap(prepare(subscription, grant, asked), (prepared) =>
+      commit(session, [prepared], (results) => {
+        const result = results.get(channel)
+        if (result === undefined) return
+        session.push(pushes.subscribe(channel, result))
+        for (const missed of result.publications) session.push(pushes.publication(channel, missed))
+      })).pipe(
+        Effect.tapErrorCause(() => release(subscription)),
+        Effect.catchAll((error) =>
+          error._tag === "Disconnect" ? Effect.sync(() => session.close(error)) : node.complain("subscribe", error)
+        )
+      )
+  })

@@ -1,0 +1,174 @@
+/**
+ * What a connected client may ask for.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { Disconnect } from "../core/HubError.js"
+import * as Access from "./Access.js"
+import * as Connecting from "./Connecting.js"
+import type { Namespace } from "./Namespace.js"
+import { type Command, replies, stringify } from "./Protocol.js"
+import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import type { Session } from "./Session.js"
+import * as Subscribing from "./Subscribing.js"
+import { Subscription, ttlOf } from "./Subscription.js"
+
+/**
+ * The reply to a command is sent when this succeeds; its failure is the reply, or closes the connection.
+ *
+ * @internal
+ */
+export type Handled = Effect.Effect<void, ProtocolError | Disconnect>
+
+type Of<Tag extends Command["_tag"]> = Extract<Command, { readonly _tag: Tag }>
+
+/** @internal */
+export const handle = (session: Session, command: Exclude<Command, { _tag: "pong" | "connect" }>): Handled => {
+  switch (command._tag) {
+    case "publish":
+      return publish(session, command)
+    case "subscribe":
+      return session.exclusively(subscribe(session, command))
+    case "unsubscribe":
+      return session.exclusively(unsubscribe(session, command))
+    case "presence":
+    case "presence_stats":
+      return presence(session, command)
+    case "history":
+      return history(session, command)
+    case "rpc":
+      return rpc(session, command)
+    case "send":
+      return session.atLeisure(session.node.receive(command.data, session.caller))
+    case "refresh":
+      return Connecting.refresh(session, command)
+    case "sub_refresh":
+      return refresh(session, command)
+    case "ping":
+      return Effect.fail(errors.notAvailable)
+  }
+}
+
+/** The namespace of a channel, unless the client does this too often. */
+const inNamespace = (
+  session: Session,
+  channel: string,
+  operation: "publish" | "subscribe" | "history",
+  use: (namespace: Namespace) => Handled
+): Handled =>
+  Effect.suspend(() => {
+    const found = session.node.namespaceOf(channel)
+    if (Either.isLeft(found)) return Effect.fail(found.left)
+    const limited = session.limit(operation, found.right)
+    return limited === undefined ? use(found.right) : Effect.fail(limited)
+  })
+
+const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled => {
+  const { node } = session
+  const { channel } = params
+  switch (params.unsupported) {
+    case "delta":
+      return Effect.fail(disconnects.badRequest)
+    case "filter":
+      return Effect.fail(badRequest("filters are not available"))
+    case "type":
+      return Effect.fail(errors.notAvailable)
+  }
+  return inNamespace(session, channel, "subscribe", (namespace) => {
+    if (session.subscriptions.has(channel)) return Effect.fail(errors.alreadySubscribed)
+    if (session.subscriptions.size >= node.config.channelLimit) return Effect.fail(errors.limitExceeded)
+    const subscription = new Subscription(session, channel, namespace, false)
+    session.subscriptions.set(channel, subscription)
+    return Effect.gen(function*() {
+      const grant = yield* session.atLeisure(Access.subscribe({
+        params,
+        caller: session.caller,
+        namespace,
+        insecure: node.config.insecure,
+        tokens: node.authenticator,
+        handler: node.handlerOf(channel)
+      }))
+      if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
+        return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
+      }
+      const prepared = yield* Subscribing.prepare(subscription, grant, params)
+      yield* Subscribing.commit(session, [prepared], (results) => {
+        const result = results.get(channel)
+        if (result !== undefined) session.reply(replies.subscribe(id, result))
+      })
+    }).pipe(Effect.tapErrorCause(() => Subscribing.release(subscription)))
+  })
+}
+
+const unsubscribe = (session: Session, { channel, id }: Of<"unsubscribe">): Handled =>
+  Effect.suspend(() => {
+    const subscription = session.subscriptions.get(channel)
+    const released = subscription === undefined ? Effect.void : Subscribing.release(subscription)
+    return Effect.map(released, () => session.reply(replies.empty(id, "unsubscribe")))
+  })
+
+const publish = (session: Session, { channel, data, id }: Of<"publish">): Handled =>
+  inNamespace(session, channel, "publish", (namespace): Handled => {
+    const { node, user } = session
+    if (data === undefined) return Effect.fail(badRequest("a publication has data"))
+    const subscription = session.subscriptions.get(channel)
+    const publishNow = (data: unknown) =>
+      Effect.asVoid(node.publish(channel, namespace, data, {}, session.infoIn(subscription)))
+    const reply = () => session.reply(replies.empty(id, "publish"))
+    const handler = node.handlerOf(channel)
+    if (handler !== undefined) {
+      return session.atLeisure(handler.publish({ channel, data, caller: session.caller })).pipe(
+        Effect.flatMap((instead) => instead._tag === "None" ? Effect.void : publishNow(instead.value)),
+        Effect.map(reply)
+      )
+    }
+    return node.config.insecure || Access.allows(namespace.publish, user, session.isSubscriber(channel))
+      ? Effect.map(publishNow(data), reply)
+      : Effect.fail(errors.permissionDenied)
+  })
+
+const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>
+  inNamespace(session, channel, "history", (namespace): Handled => {
+    const { node, user } = session
+    if (!namespace.presence) return Effect.fail(errors.notAvailable)
+    if (!node.config.insecure && !Access.allows(namespace.readPresence, user, session.isSubscriber(channel))) {
+      return Effect.fail(errors.permissionDenied)
+    }
+    return _tag === "presence"
+      ? Effect.map(node.presenceOf(channel), (found) => session.reply(replies.presence(id, found)))
+      : Effect.map(node.statsOf(channel), (found) => session.reply(replies.presenceStats(id, found)))
+  })
+
+const history = (session: Session, { channel, id, options }: Of<"history">): Handled =>
+  inNamespace(session, channel, "history", (namespace) => {
+    const { node } = session
+    if (namespace.stream === undefined) return Effect.fail(errors.notAvailable)
+    if (!session.mayReadHistory(namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
+    const limit = Math.min(options.limit ?? Infinity, node.config.historyLimit)
+    return Effect.map(
+      node.history(channel, namespace, { ...options, limit: limit === Infinity ? undefined : limit }),
+      ({ position, publications }) => session.reply(replies.history(id, publications, position))
+    )
+  })
+
+const rpc = (session: Session, { data, id, method }: Of<"rpc">): Handled =>
+  Effect.flatMap(session.atLeisure(session.node.call(method, data, session.caller)), (answer) => {
+    const json = stringify(answer ?? null)
+    return json === undefined
+      ? Effect.fail(internalError(`the method ${method} answered what is not JSON`))
+      : Effect.sync(() => session.reply(replies.rpc(id, json)))
+  })
+
+const refresh = (session: Session, { channel, id, token }: Of<"sub_refresh">): Handled =>
+  Effect.gen(function*() {
+    const { client, node, user } = session
+    const subscription = session.subscriptions.get(channel)
+    if (subscription === undefined) return yield* errors.permissionDenied
+    if (token === "") return yield* disconnects.badRequest
+    const grant = yield* session.atLeisure(node.authenticator.subscribe(token, { channel, user, client }))
+    subscription.expireAt = grant.expireAt
+    subscription.info = grant.info
+    session.reply(replies.refresh(id, "sub_refresh", ttlOf(grant.expireAt, node.unixTime())))
+  })

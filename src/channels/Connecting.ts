@@ -1,0 +1,105 @@
+/**
+ * How a client says who it is, and says so again before that expires.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type { Disconnect } from "../core/HubError.js"
+import type { Credentials, Grant } from "./Authenticator.js"
+import { type Command, replies } from "./Protocol.js"
+import { disconnects, errors, type ProtocolError } from "./ProtocolCode.js"
+import type { Session } from "./Session.js"
+import * as Subscribing from "./Subscribing.js"
+import { Subscription } from "./Subscription.js"
+
+type Granted = ReadonlyArray<readonly [Subscription, Grant]>
+
+/** From here on the user is known, and so are the channels that the server subscribes it to. */
+const identify = (
+  session: Session,
+  credentials: Credentials
+): Effect.Effect<Granted, ProtocolError | Disconnect> =>
+  Effect.suspend((): Effect.Effect<Granted, ProtocolError | Disconnect> => {
+    const { node } = session
+    const { clientRefresh, expireAt, subscriptions, user } = credentials
+    session.credentials = credentials
+    if (expireAt !== undefined && expireAt <= node.unixTime()) {
+      return Effect.fail(clientRefresh ? errors.tokenExpired : errors.expired)
+    }
+    const { channelLimit, personalChannel, userConnections } = node.config
+    const isKnown = user !== ""
+    const others = node.roster.of(user)
+    if (isKnown && personalChannel?.singleConnection === true) {
+      for (const other of others) other.close(disconnects.connectionLimit)
+    } else if (isKnown && others.length >= userConnections) return Effect.fail(disconnects.connectionLimit)
+    node.roster.add(session)
+    const grants = new Map(subscriptions)
+    const personal = personalChannel === undefined ? "" : `${personalChannel.prefix}${user}`
+    if (isKnown && personal !== "" && !grants.has(personal)) grants.set(personal, {})
+    if (grants.size > channelLimit) return Effect.fail(disconnects.channelLimit)
+    return Effect.forEach(grants, ([channel, grant]) =>
+      Effect.map(node.namespaceOf(channel), (namespace) => {
+        const subscription = new Subscription(session, channel, namespace, true)
+        session.subscriptions.set(channel, subscription)
+        return [subscription, grant] as const
+      }))
+  })
+
+/**
+ * Answers the connect command: with all that the server subscribes the client to. `connected` is called before the reply.
+ *
+ * @internal
+ */
+export const connect = (
+  session: Session,
+  { data, headers, id, name, subscriptions, token, version }: Extract<Command, { _tag: "connect" }>,
+  connected: () => void
+): Effect.Effect<void, ProtocolError | Disconnect> => {
+  const { client, connection: { handshake }, node } = session
+  return Effect.gen(function*() {
+    const credentials = yield* session.atLeisure(
+      node.authenticator.connect({ token, data, name, version, headers, client, handshake })
+    )
+    const granted = yield* identify(session, credentials)
+    const prepared = yield* Effect.forEach(
+      granted,
+      ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel))
+    )
+    connected()
+    yield* Subscribing.commit(session, prepared, (results) =>
+      session.reply(replies.connect(id, {
+        client,
+        version: node.config.version,
+        ttl: session.ttl,
+        data: credentials.data,
+        subscriptions: results,
+        ping: node.config.pingInterval / 1000
+      })))
+  }).pipe(
+    Effect.tapErrorCause(() => session.releaseAll),
+    (effect) => session.exclusively(effect)
+  )
+}
+
+/**
+ * Answers the refresh command. Where the new token names other channels than the one before, the client connects again.
+ *
+ * @internal
+ */
+export const refresh = (
+  session: Session,
+  { id, token }: Extract<Command, { _tag: "refresh" }>
+): Effect.Effect<void, ProtocolError | Disconnect> =>
+  Effect.gen(function*() {
+    const before = session.credentials
+    if (!before.clientRefresh || token === "") return yield* disconnects.badRequest
+    const credentials = yield* session.atLeisure(session.node.authenticator.refresh(token, session.user)).pipe(
+      Effect.catchIf((error) => error.code === errors.tokenExpired.code, () => disconnects.expired)
+    )
+    const channels = credentials.subscriptions
+    const isSame = channels.size === before.subscriptions.size &&
+      [...before.subscriptions.keys()].every((channel) => channels.has(channel))
+    if (!isSame) return yield* disconnects.insufficientState
+    session.credentials = credentials
+    session.reply(replies.refresh(id, "refresh", session.ttl))
+  })

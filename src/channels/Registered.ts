@@ -1,0 +1,29 @@
+/**
+ * What the application has registered, for as long as a scope lives: the newest that fits decides.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** @internal */
+export class Registered<A> {
+  private readonly entries: Array<A> = []
+
+  add(entry: A): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.acquireRelease(
+      Effect.sync(() => {
+        this.entries.unshift(entry)
+      }),
+      () =>
+        Effect.sync(() => {
+          const index = this.entries.indexOf(entry)
+          if (index >= 0) this.entries.splice(index, 1)
+        })
+    )
+  }
+
+  find(matches: (entry: A) => boolean): A | undefined {
+    return this.entries.length === 0 ? undefined : this.entries.find(matches)
+  }
+}
