@@ -23,6 +23,7 @@ import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Credentials, Grant } from "./Authenticator.js"
 import type { Caller } from "./Channels.js"
+import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
 import * as Protocol from "./Protocol.js"
@@ -80,7 +81,7 @@ export class Session {
   /** Replies to the commands of one message, which leave together; `undefined` while there is but one. */
   private batch: Array<string> | undefined = undefined
   private rates: Map<string, RateLimit> | undefined = undefined
-  private readonly lock = Effect.unsafeMakeSemaphore(1)
+  private readonly lock = new Lock()
 
   constructor(node: Node, connection: Connection) {
     this.node = node
@@ -137,7 +138,11 @@ export class Session {
     if (documents === undefined || documents.length === 1) return this.onDocument(documents?.[0] ?? text)
     return Effect.suspend(() => {
       this.batch = []
-      return Effect.forEach(documents, (document) => this.onDocument(document), { discard: true }).pipe(
+      const wasRefused = this.status === "Refused"
+      // What a client sent behind a connect command that failed was meant for a connection that is not.
+      const handle = (document: string) =>
+        this.status === "Refused" && !wasRefused ? Effect.void : this.onDocument(document)
+      return Effect.forEach(documents, handle, { discard: true }).pipe(
         Effect.ensuring(Effect.sync(() => {
           this.flush()
           this.batch = undefined
@@ -216,13 +221,16 @@ export class Session {
 
   /** One at a time of what changes subscriptions: the client's commands, and the server's. */
   private exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return this.lock.withPermits(1)(effect)
+    return this.lock.with(effect)
   }
 
-  /** A change by the server. A client whose command takes too long for it is closed with 3004. */
+  /**
+   * A change by the server. A client whose command takes too long for it is closed with 3004. Once begun it is not
+   * interrupted: who asked for it may go, and the client must not be left half subscribed.
+   */
   change(effect: Effect.Effect<void>): Effect.Effect<void> {
     return Effect.flatMap(
-      this.lock.withPermitsIfAvailable(1)(effect),
+      this.lock.withIfFree(Effect.uninterruptible(effect)),
       (done) => done._tag === "Some" ? Effect.void : this.changeLater(effect)
     )
   }
