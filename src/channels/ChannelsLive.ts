@@ -67,24 +67,29 @@ const subscribe = (
       },
       onGap: lost
     }
-    yield* Effect.acquireRelease(
-      Effect.mapError(node.members.listen(channel, namespace, listener), internalError),
-      () => node.attempt("leave a channel", node.members.unlisten(channel, listener))
-    )
-    let last = 0
+    // First, since a broker that fails leaves the listener there.
+    yield* Effect.addFinalizer(() => node.attempt("leave a channel", node.members.unlisten(channel, listener)))
+    yield* Effect.mapError(node.members.listen(channel, namespace, listener), internalError)
+    let at: StreamPosition | undefined = undefined
     let missed: ReadonlyArray<Publication<string>> = []
     if (since !== undefined) {
       const start = Recovery.stream(since, yield* node.read(channel, namespace, { since }))
       if (!start.recovered) return yield* errors.unrecoverablePosition
       missed = start.publications
-      last = start.position.offset
+      at = start.position
+    }
+    const follow = ({ epoch, publication }: Recovery.Live): Stream.Stream<Publication<string>, ProtocolError> => {
+      const { offset } = publication
+      if (offset === 0) return Stream.succeed(publication)
+      if (at !== undefined) {
+        if (epoch !== at.epoch || offset > at.offset + 1) return Stream.fail(errors.unrecoverablePosition)
+        if (offset <= at.offset) return Stream.empty
+      }
+      at = { offset, epoch }
+      return Stream.succeed(publication)
     }
     const live = Stream.fromQueue(queue).pipe(
-      Stream.flatMap(Either.match({
-        onLeft: (error) => Stream.fail(error),
-        onRight: ({ publication }) =>
-          publication.offset === 0 || publication.offset > last ? Stream.succeed(publication) : Stream.empty
-      }))
+      Stream.flatMap(Either.match({ onLeft: (error) => Stream.fail(error), onRight: follow }))
     )
     return Stream.map(Stream.concat(Stream.fromIterable(missed), live), Node.parsed)
   })

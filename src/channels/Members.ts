@@ -8,6 +8,7 @@ import type { Connection } from "../core/Connection.js"
 import type { Hub, PublishOptions } from "../core/Hub.js"
 import type { Broker, BrokerError, BrokerEvent } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
+import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import { pushes } from "./Protocol.js"
 import type { Live } from "./Recovery.js"
@@ -83,7 +84,7 @@ const stripeOf = (channel: string): number => {
 export class Members {
   private readonly channels = new Map<string, Channel>()
   private subscribed = 0
-  private readonly locks = Array.from({ length: stripes }, () => Effect.unsafeMakeSemaphore(1))
+  private readonly locks = Array.from({ length: stripes }, () => new Lock())
   private readonly hub: Hub["Type"]
   private readonly broker: Broker["Type"]
   private readonly onGap: (subscription: Subscription) => void
@@ -156,14 +157,14 @@ export class Members {
     })
   }
 
-  private lock(channel: Channel): Effect.Semaphore {
+  private lock(channel: Channel): Lock {
     const [first] = this.locks
-    return this.locks[stripeOf(channel.name)] ?? first ?? Effect.unsafeMakeSemaphore(1)
+    return this.locks[stripeOf(channel.name)] ?? first ?? new Lock()
   }
 
   private hear(channel: Channel): Effect.Effect<void, BrokerError> {
     if (channel.heard) return Effect.void
-    return this.lock(channel).withPermits(1)(Effect.suspend(() =>
+    return this.lock(channel).with(Effect.suspend(() =>
       channel.heard
         ? Effect.void
         : Effect.map(this.broker.subscribe(channel.name), () => {
@@ -174,7 +175,7 @@ export class Members {
 
   private forget(channel: Channel): Effect.Effect<void, BrokerError> {
     if (!channel.isEmpty) return Effect.void
-    return this.lock(channel).withPermits(1)(Effect.suspend(() => {
+    return this.lock(channel).with(Effect.suspend(() => {
       if (!channel.isEmpty || this.channels.get(channel.name) !== channel) return Effect.void
       // Who joins from here on subscribes again, after this.
       channel.heard = false

@@ -25,6 +25,7 @@ import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Caller } from "./Channels.js"
 import * as Commands from "./Commands.js"
 import * as Connecting from "./Connecting.js"
+import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
 import * as Protocol from "./Protocol.js"
@@ -59,7 +60,7 @@ export class Session {
   /** Replies to the commands of one message, which leave together; `undefined` while there is but one. */
   private batch: Array<string> | undefined = undefined
   private rates: Map<string, RateLimit> | undefined = undefined
-  private readonly lock = Effect.unsafeMakeSemaphore(1)
+  private readonly lock = new Lock()
 
   constructor(node: Node, connection: Connection) {
     this.node = node
@@ -176,7 +177,7 @@ export class Session {
 
   /** One at a time of what changes subscriptions: the client's commands, and the server's. */
   exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return this.lock.withPermits(1)(effect)
+    return this.lock.with(effect)
   }
 
   /**
@@ -185,7 +186,7 @@ export class Session {
    */
   change(effect: Effect.Effect<void>): Effect.Effect<void> {
     return Effect.flatMap(
-      this.lock.withPermitsIfAvailable(1)(Effect.uninterruptible(effect)),
+      this.lock.withIfFree(Effect.uninterruptible(effect)),
       (done) => done._tag === "Some" ? Effect.void : this.changeLater(effect)
     )
   }

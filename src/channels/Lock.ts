@@ -1,0 +1,54 @@
+/**
+ * One at a time.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import { Signal } from "../core/Signal.js"
+
+/**
+ * A semaphore of one permit, which no interrupt loses: Effect's own takes the permit while it can be interrupted, and a
+ * fiber that yields just then and is interrupted never gives it back. Whoever waits for a lock here may be interrupted;
+ * who has it cannot be before it is certain that it is given back.
+ *
+ * @internal
+ */
+export class Lock {
+  private isHeld = false
+  private readonly released = new Signal()
+
+  private take(): boolean {
+    if (this.isHeld) return false
+    this.isHeld = true
+    return true
+  }
+
+  private get release(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.isHeld = false
+      this.released.notify()
+    })
+  }
+
+  /** Runs the effect when nobody else has the lock. */
+  with<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.zipRight(
+        Effect.whileLoop({
+          while: () => !this.take(),
+          body: () => restore(this.released.next(() => !this.isHeld)),
+          step: () => {}
+        }),
+        Effect.ensuring(restore(effect), this.release)
+      )
+    )
+  }
+
+  /** Runs the effect if nobody has the lock. */
+  withIfFree<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> {
+    return Effect.uninterruptibleMask((restore) =>
+      this.take() ? Effect.asSome(Effect.ensuring(restore(effect), this.release)) : Effect.succeedNone
+    )
+  }
+}
