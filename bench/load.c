@@ -9,6 +9,11 @@
  *   handshake  CONNS at a time: connect, upgrade, close handshake, over and over.
  *   idle       opens CONNS connections, prints {"event":"open"}, answers pings, and holds them until stdin ends.
  *
+ * With --channel NAME each connection speaks the channel protocol (JSON): it is open when its connect and subscribe
+ * commands are answered, and it publishes by commands. A broadcast is then a publication in the channel, of which a
+ * publisher also gets the reply; an echo is a publication in a channel of the connection's own (NAME, a dash and a
+ * number), and complete when both the publication and the reply are there, or the reply alone with --unsubscribed.
+ *
  * Every message carries its publisher and sequence number. Each delivery is checked: length, text, and that every
  * subscriber sees each publisher's numbers without a gap, a repeat or a swap ("violations" in the result must be 0).
  */
@@ -32,7 +37,7 @@
 #include <unistd.h>
 
 enum mode { FANOUT, ECHO, HANDSHAKE, IDLE };
-enum state { CLOSED, CONNECTING, UPGRADING, ENGINE_OPEN, ENGINE_JOIN, OPEN, CLOSING };
+enum state { CLOSED, CONNECTING, UPGRADING, ENGINE_OPEN, ENGINE_JOIN, SAYS_HELLO, SUBSCRIBES, OPEN, CLOSING };
 
 typedef struct {
   uint8_t *at;
@@ -48,6 +53,7 @@ typedef struct {
   bytes fragments; /* the message so far, when the server fragments */
   int in_fragments;
   uint64_t received;
+  uint32_t commands, replies; /* of the channel protocol: how many were sent and answered */
 } conn;
 
 #define MAX_EVENTS 256
@@ -58,10 +64,11 @@ typedef struct {
 static const uint8_t MASK[4] = { 0x37, 0xfa, 0x21, 0x3d };
 static const char SIO_HEAD_ROOM[] = "42[\"m\",\"", SIO_HEAD_ECHO[] = "42[\"e\",\"", SIO_TAIL[] = "\"]";
 #define SIO_HEAD_LEN 8
+#define CONNECT_AND_SUBSCRIBE 2 /* commands before the first publication */
 
 static enum mode mode;
-static const char *host = "127.0.0.1", *path = "/";
-static int port, conns = 1000, publishers = 1, window = 64, size = 128, stalled, concurrency = 200, socket_io;
+static const char *host = "127.0.0.1", *path = "/", *channel;
+static int port, conns = 1000, publishers = 1, window = 64, size = 128, stalled, concurrency = 200, socket_io, unsubscribed;
 static double warmup = 1, duration = 3;
 static long pid;
 
@@ -69,7 +76,7 @@ static conn *all;
 static int epoll, open_count, opening, next_to_open, readers;
 static int next_address = 1;
 static uint8_t *in_buf;
-static uint64_t deliveries, handshakes, violations, foreign, lost, pings, sent, completed;
+static uint64_t deliveries, handshakes, published, violations, foreign, lost, pings, sent, completed;
 static char first_problem[200];
 static uint32_t *expected;  /* [subscriber][publisher] */
 static uint32_t *next_seq;  /* [publisher] */
@@ -232,11 +239,23 @@ static uint32_t undigits4(const uint8_t *from) {
   return (from[0] & 15u) << 12 | (from[1] & 15u) << 8 | (from[2] & 15u) << 4 | (from[3] & 15u);
 }
 
-/* One application message of `size` bytes, wrapped as an event for socket.io. */
+/* The channel that a connection is for. */
+static const char *channel_of(conn *c) {
+  static char own[128];
+  if (mode != ECHO) return channel;
+  snprintf(own, sizeof own, "%s-%d", channel, c->index);
+  return own;
+}
+
+/* One application message of `size` bytes, wrapped as an event for socket.io, as a command for the channel protocol. */
 static void message(conn *c, uint32_t publisher, uint32_t seq) {
   static uint8_t *text;
-  if (!text) text = malloc(size + 32);
+  if (!text) text = malloc(size + 256);
   uint8_t *at = text;
+  if (channel) {
+    const char *format = "{\"id\":%u,\"publish\":{\"channel\":\"%s\",\"data\":\"";
+    at += sprintf((char *)at, format, ++c->commands, channel_of(c));
+  }
   if (socket_io) {
     memcpy(at, mode == ECHO ? SIO_HEAD_ECHO : SIO_HEAD_ROOM, SIO_HEAD_LEN);
     at += SIO_HEAD_LEN;
@@ -248,6 +267,10 @@ static void message(conn *c, uint32_t publisher, uint32_t seq) {
   if (socket_io) {
     memcpy(at, SIO_TAIL, 2);
     at += 2;
+  }
+  if (channel) {
+    memcpy(at, "\"}}", 3);
+    at += 3;
   }
   frame(c, 1, text, at - text);
 }
@@ -273,7 +296,76 @@ static void opened(conn *c) {
   if (mode == HANDSHAKE) close_begin(c);
 }
 
+static void on_delivery(conn *c, const uint8_t *at, size_t len);
+static void echo_ended(conn *c);
+
+static void command(conn *c, enum state state, const char *format, const char *about) {
+  char text[256];
+  c->state = state;
+  frame(c, 1, text, snprintf(text, sizeof text, format, ++c->commands, about));
+  flush_out(c);
+}
+
+static void say_hello(conn *c) {
+  c->commands = c->replies = 0;
+  command(c, SAYS_HELLO, "{\"id\":%u,\"connect\":{}}%s", "");
+}
+
+/* A reply: they come in the order of the commands, and none may be an error. */
+static void on_reply(conn *c, const char *at, size_t len) {
+  if (memmem(at, len, "\"error\":{", 9)) fail("connection %d: %.*s", c->index, (int)(len < 200 ? len : 200), at);
+  if (strtoul(at + 6, NULL, 10) != ++c->replies) {
+    violations++;
+    problem("connection %d: %.*s instead of reply %u", c->index, (int)(len < 60 ? len : 60), at, c->replies);
+  }
+  if (c->state == SAYS_HELLO && !(unsubscribed && mode == ECHO)) {
+    command(c, SUBSCRIBES, "{\"id\":%u,\"subscribe\":{\"channel\":\"%s\"}}", channel_of(c));
+  } else if (c->state == SAYS_HELLO || c->state == SUBSCRIBES) {
+    opened(c);
+  } else {
+    published++;
+    if (mode != ECHO) return;
+    if (unsubscribed) {
+      deliveries++;
+      expected[c->index]++;
+    }
+    echo_ended(c);
+  }
+}
+
+/* One document of the channel protocol. A frame may hold several, so what it ends with is no terminator. */
+static void on_document(conn *c, const char *at, size_t len) {
+  static const char key[] = "\"data\":\"";
+  if (len == 2 && memcmp(at, "{}", 2) == 0) {
+    pings++;
+    frame(c, 1, "{}", 2);
+    flush_out(c);
+    return;
+  }
+  if (len > 6 && memcmp(at, "{\"id\":", 6) == 0) {
+    on_reply(c, at, len);
+    return;
+  }
+  const char *data = len > 8 && memcmp(at, "{\"push\":", 8) == 0 ? memmem(at, len, key, sizeof key - 1) : NULL;
+  if (data && (data += sizeof key - 1) + size < at + len && data[size] == '"') {
+    on_delivery(c, (const uint8_t *)data, size);
+    return;
+  }
+  foreign++;
+  problem("neither a reply nor a publication: %.*s", (int)(len < 60 ? len : 60), at);
+}
+
 static void on_message(conn *c, const uint8_t *at, size_t len) {
+  if (channel) {
+    const char *from = (const char *)at, *end = from + len;
+    while (from < end && c->state != CLOSED && c->state != CONNECTING) {
+      const char *line = memchr(from, '\n', end - from);
+      if (!line) line = end;
+      on_document(c, from, line - from);
+      from = line + 1;
+    }
+    return;
+  }
   if (socket_io) {
     if (len == 1 && at[0] == '2') {
       pings++;
@@ -299,6 +391,17 @@ static void on_message(conn *c, const uint8_t *at, size_t len) {
     at += SIO_HEAD_LEN;
     len -= SIO_HEAD_LEN + 2;
   }
+  on_delivery(c, at, len);
+}
+
+/* The next one, when an echo is complete: with channels that takes a publication and a reply. */
+static void echo_ended(conn *c) {
+  if (channel && !unsubscribed &&
+      (c->replies != c->commands || c->commands - CONNECT_AND_SUBSCRIBE != expected[c->index])) return;
+  if (running) echo_next(c);
+}
+
+static void on_delivery(conn *c, const uint8_t *at, size_t len) {
   if (mode == HANDSHAKE || mode == IDLE) {
     foreign++;
     return;
@@ -316,7 +419,7 @@ static void on_message(conn *c, const uint8_t *at, size_t len) {
       problem("connection %d got echo %u instead of %u", c->index, seq, expected[c->index]);
     }
     expected[c->index] = seq + 1;
-    if (running) echo_next(c);
+    echo_ended(c);
     return;
   }
   if (publisher >= (uint32_t)publishers) {
@@ -433,6 +536,7 @@ static size_t take_response(conn *c, uint8_t *at, size_t len) {
   }
   if (!accepted) fail("connection %d: wrong Sec-WebSocket-Accept", c->index);
   if (socket_io) c->state = ENGINE_OPEN;
+  else if (channel) say_hello(c);
   else opened(c);
   return (size_t)(end - at) + 4;
 }
@@ -585,7 +689,7 @@ static void hold_until_stdin_ends(void) {
 static const char *usage =
   "usage: load fanout|echo|handshake|idle --port N [--host A] [--path P] [--conns N] [--publishers N] [--window N]\n"
   "            [--size BYTES] [--stalled N] [--warmup S] [--duration S] [--concurrency N] [--pid SERVER]\n"
-  "            [--socket-io]\n";
+  "            [--socket-io | --channel NAME [--unsubscribed]]\n";
 
 static void options(int argc, char **argv) {
   static const char *modes[] = { "fanout", "echo", "handshake", "idle" };
@@ -597,11 +701,16 @@ static void options(int argc, char **argv) {
       socket_io = 1;
       continue;
     }
+    if (strcmp(name, "--unsubscribed") == 0) {
+      unsubscribed = 1;
+      continue;
+    }
     const char *value = i + 1 < argc ? argv[++i] : NULL;
     if (!value) known = 0;
     else if (strcmp(name, "--port") == 0) port = atoi(value);
     else if (strcmp(name, "--host") == 0) host = value;
     else if (strcmp(name, "--path") == 0) path = value;
+    else if (strcmp(name, "--channel") == 0) channel = value;
     else if (strcmp(name, "--conns") == 0) conns = atoi(value);
     else if (strcmp(name, "--publishers") == 0) publishers = atoi(value);
     else if (strcmp(name, "--window") == 0) window = atoi(value);
@@ -615,6 +724,7 @@ static void options(int argc, char **argv) {
   }
   if (!known || port <= 0 || conns < 1 || publishers < 1 || publishers > conns - stalled || stalled < 0 ||
       window < 1 || size < HEADER + 1 || size > 1 << 20 || concurrency < 1 || publishers > 65535 ||
+      (channel && (socket_io || strlen(channel) > 100)) ||
       strncmp(host, "127.", 4) != 0) {
     fputs(usage, stderr);
     exit(2);
@@ -682,6 +792,14 @@ int main(int argc, char **argv) {
       } else if (now() - progress > 5) frozen = 1;
     }
   }
+  if (mode == FANOUT && channel && !frozen) {
+    for (double end = now() + 5; published < sent && now() < end;) step(50);
+    if (published != sent) {
+      violations++;
+      problem("%llu of %llu publications were not answered", (unsigned long long)(sent - published),
+        (unsigned long long)sent);
+    }
+  }
   if (mode == FANOUT && frozen) {
     int missing = 0;
     for (int i = 0; i < readers; i++) missing += all[i].received != sent;
@@ -689,9 +807,10 @@ int main(int argc, char **argv) {
   }
   static const char *modes[] = { "fanout", "echo", "handshake" };
   printf("{\"mode\":\"%s\",\"conns\":%d,\"publishers\":%d,\"window\":%d,\"size\":%d,\"seconds\":%.4f,\"cpu\":%.2f,"
-         "\"loadCpu\":%.3f,\"deliveries\":%llu,\"handshakes\":%llu,\"violations\":%llu,\"foreign\":%llu,\"pings\":%llu,"
+         "\"loadCpu\":%.3f,\"deliveries\":%llu,\"published\":%llu,\"handshakes\":%llu,\"violations\":%llu,\"foreign\":%llu,\"pings\":%llu,"
          "\"frozen\":%s,\"stalled\":%d,\"stalledClosed\":%d",
     modes[mode], conns, publishers, window, size, seconds, cpu, own, (unsigned long long)delivered,
+    (unsigned long long)published,
     (unsigned long long)shaken, (unsigned long long)violations, (unsigned long long)foreign, (unsigned long long)pings,
     frozen ? "true" : "false", stalled, stalled ? stalled_closed() : 0);
   for (char *c = first_problem; *c; c++) if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '\'';

@@ -8,6 +8,9 @@ import { start } from "./servers.mjs"
 const clientOptions = (server, path) =>
   server.socketIo ? { path: "/socket.io/?EIO=4&transport=websocket", "socket-io": true } : { path }
 
+/** For a server with channels; the others are the reference: the same load without the protocol. */
+const channelOptions = (server, channel) => (server.channels ? { path: server.channels, channel } : {})
+
 const withServer = async (server, how, use) => {
   const process = await start(server, how)
   try {
@@ -27,7 +30,10 @@ const verified = (result) => {
 const run = (mode, path, options) => (server, how) =>
   withServer(server, { pin: how.serverPin }, async ({ peak, pid, port }) => {
     const timing = { warmup: how.warmup, duration: how.duration }
-    const all = { ...clientOptions(server, path), port, pid, ...timing, ...options }
+    const { channel, ...rest } = options
+    const inChannel = channel === undefined ? {} : channelOptions(server, channel)
+    if (!server.channels) delete rest.unsubscribed
+    const all = { ...clientOptions(server, path), ...inChannel, port, pid, ...timing, ...rest }
     const result = verified(await load(mode, all, { pin: how.loadPin }))
     return { ...result, peak: peak() }
   })
@@ -38,13 +44,37 @@ const perDelivery = (result) => {
   return { cost: (cpu / deliveries) * 1e6, rate: deliveries / seconds, loadShare: loadCpu / seconds }
 }
 
-const fanOut = (conns, { publishers = 1, window = 64, ...rest } = {}) => ({
+const fanOut = (conns, { channel, publishers = 1, window = 64, ...rest } = {}) => ({
   title: `fan-out ${conns.toLocaleString("en")}, window ${window}, ${publishers} publisher${publishers > 1 ? "s" : ""}`,
   unit: "CPU-s per million deliveries",
   measure: async (server, how) =>
-    perDelivery(await run("fanout", "/", { conns, publishers, window, size: 128 })(server, how)),
+    perDelivery(await run("fanout", "/", { channel, conns, publishers, window, size: 128 })(server, how)),
   ...rest
 })
+
+const withChannels = ["raw-ws", "effect-ws-hub"]
+
+const channelFanOut = (title, options) => ({
+  ...fanOut(1000, { channel: "bench", servers: withChannels, ...options }),
+  title: `channel, 1,000 subscribers, ${title}`
+})
+
+const roundTrip = (title, options, rest) => ({
+  title,
+  unit: "CPU-s per million round trips",
+  servers: withChannels,
+  measure: async (server, how) =>
+    perDelivery(
+      await run("echo", "/echo", { channel: "bench", conns: 200, size: 128, ...options })(server, how)
+    ),
+  ...rest
+})
+
+const handshakes = (options) => async (server, how) => {
+  const all = { conns: 50, warmup: 2 * how.warmup, ...options } // a long way for a compiler that warms up
+  const { cpu, handshakes, loadCpu, seconds } = await run("handshake", "/", all)(server, how)
+  return { cost: (cpu / handshakes) * 1e3, rate: handshakes / seconds, loadShare: loadCpu / seconds }
+}
 
 const few = ["raw-ws", "effect-ws-hub", "bun"]
 
@@ -66,10 +96,11 @@ const stalledPair = async (server, how) => {
   }
 }
 
-const memoryOf = (conns) => (server, how) =>
+const memoryOf = (conns, channel) => (server, how) =>
   withServer(server, { pin: how.serverPin, hook: true }, async (process) => {
     const hold = async (count, use) => {
-      const options = { ...clientOptions(server, "/"), port: process.port, conns: count }
+      const inChannel = channel === undefined ? {} : channelOptions(server, channel)
+      const options = { ...clientOptions(server, "/"), ...inChannel, port: process.port, conns: count }
       const client = launch("idle", options, { pin: how.loadPin })
       await client.event
       try {
@@ -111,11 +142,7 @@ export const scenarios = new Map(
     handshake: {
       title: "handshakes, 50 at a time",
       unit: "CPU-s per 1,000 handshakes",
-      measure: async (server, how) => {
-        const options = { conns: 50, warmup: 2 * how.warmup } // a long way for a compiler that warms up
-        const { cpu, handshakes, loadCpu, seconds } = await run("handshake", "/", options)(server, how)
-        return { cost: (cpu / handshakes) * 1e3, rate: handshakes / seconds, loadShare: loadCpu / seconds }
-      },
+      measure: handshakes({}),
       must: 0.5,
       goal: 0.75,
       chart: true
@@ -136,6 +163,33 @@ export const scenarios = new Map(
       measure: stalledPair,
       must: 0.9,
       goal: 0.98 // 100 % within the noise of a rate
+    },
+    channel: channelFanOut("window 64", { must: 30, goal: 50, chart: true }),
+    "channel-32": channelFanOut("window 64, 32 publishers", { publishers: 32, must: 18, goal: 30, chart: true }),
+    "channel-window-1": channelFanOut("window 1", { window: 1, must: 1.1, goal: 1.3, chart: true }),
+    "channel-history": channelFanOut("window 64, history", { channel: "kept:bench" }),
+    "channel-presence": channelFanOut("window 64, history and presence", { channel: "seen:bench" }),
+    "channel-publish": roundTrip(
+      "publish and its reply, 200 connections, nobody subscribed",
+      { unsubscribed: true },
+      { must: 0.6, goal: 0.8, chart: true }
+    ),
+    "channel-echo": roundTrip("publish to a channel of its own, publication and reply, 200 connections", {}, {}),
+    "channel-connect": {
+      title: "handshake, connect and subscribe, 50 at a time",
+      unit: "CPU-s per 1,000 connections",
+      servers: withChannels,
+      measure: handshakes({ channel: "bench" })
+    },
+    "channel-memory": {
+      title: "memory per connection with one subscription, 5,000 connections, after GC",
+      unit: "KB per connection",
+      kind: "absolute",
+      rounds: 3,
+      servers: withChannels,
+      measure: memoryOf(5000, "bench"),
+      must: 26,
+      goal: 20
     }
   })
 )

@@ -51,6 +51,7 @@ const definitions = [
     name: "effect-ws-hub",
     label: "effect-ws-hub",
     ...node("target.mjs"),
+    channels: "/connection/websocket",
     version: () => `effect-ws-hub ${versionOf(join(here, ".."))}`,
     unavailable: () => {
       if (!existsSync(join(here, "target.mjs"))) return "target.mjs is missing"
