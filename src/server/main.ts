@@ -11,12 +11,13 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import { readFileSync } from "node:fs"
 import * as CommandLine from "./CommandLine.js"
 import * as GenConfig from "./GenConfig.js"
 import * as GenToken from "./GenToken.js"
 import * as Server from "./Server.js"
-import { describeOption, developmentWarning, loadAll, Unusable } from "./ServerConfig.js"
+import { describeOption, loadAll, Unusable, warning } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
 import * as Summary from "./Summary.js"
 
@@ -31,7 +32,7 @@ const version = Effect.sync(() => {
 const serve = (version: string) => (flags: Flags) =>
   Effect.flatMap(loadAll(flags, process.env), ({ config, sourceAt }) =>
     Effect.zipRight(
-      config.development ? Effect.logWarning(developmentWarning(config)) : Effect.void,
+      Option.match(warning(config), { onNone: () => Effect.void, onSome: (text) => Effect.logWarning(text) }),
       Layer.launch(Server.layer(config, version))
     ).pipe(
       Effect.catchTags({
