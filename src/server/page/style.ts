@@ -53,16 +53,16 @@ nav {
   display: flex; flex: none; flex-direction: column; gap: .75rem; width: 17rem; border-right: 1px solid var(--line);
   overflow-y: auto; padding: 1rem;
 }
-#join { flex-wrap: nowrap; }
+#join { flex-wrap: nowrap; min-width: 0; }
 #name { flex: 1; }
 #channels { display: flex; flex-direction: column; gap: .25rem; }
 #channels button {
-  display: flex; gap: .5rem; align-items: baseline; justify-content: space-between; width: 100%; border-color: transparent;
+  display: flex; gap: .5rem; align-items: center; justify-content: space-between; width: 100%; border-color: transparent;
   background: none; text-align: left; overflow-wrap: anywhere;
 }
 #channels button[aria-current] { border-color: var(--line); background: var(--surface); }
 #channels button.unread::after { content: ""; flex: none; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
-section { display: flex; flex: 1; flex-direction: column; min-width: 0; }
+section { display: flex; flex: 1; flex-direction: column; min-width: 0; min-height: 0; }
 #about {
   display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; border-bottom: 1px solid var(--line);
   padding: .6rem 1rem;
@@ -111,8 +111,11 @@ code { font: .9em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; 
   #connection { gap: .4rem; }
   #connection label { position: absolute; clip-path: inset(50%); }
   #connection button { padding: 0 .5rem; font-size: .9rem; }
-  #token { flex: 1 1 5rem; }
+  #token { flex: 1 1 60%; }
+  #disconnect, #cut { flex: 1; }
   nav, #about, #say { padding: .5rem .75rem; }
+  #about { gap: .25rem .5rem; }
+  #about button { padding: 0 .5rem; font-size: .9rem; }
   #scroller { padding: .75rem; }
   #say { gap: .4rem; }
   #say > select, #send { padding: 0 .5rem; }
