@@ -11,13 +11,12 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Option from "effect/Option"
 import { readFileSync } from "node:fs"
 import * as CommandLine from "./CommandLine.js"
 import * as GenConfig from "./GenConfig.js"
 import * as GenToken from "./GenToken.js"
 import * as Server from "./Server.js"
-import { describeOption, loadAll, Unusable, warning } from "./ServerConfig.js"
+import { describeOption, loadAll, Unusable } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
 import * as Summary from "./Summary.js"
 
@@ -30,16 +29,16 @@ const version = Effect.sync(() => {
 })
 
 const serve = (version: string) => (flags: Flags) =>
-  Effect.flatMap(loadAll(flags, process.env), ({ config, sourceAt }) =>
-    Effect.zipRight(
-      Option.match(warning(config), { onNone: () => Effect.void, onSome: (text) => Effect.logWarning(text) }),
-      Layer.launch(Server.layer(config, version))
-    ).pipe(
-      Effect.catchTags({
-        ServeError: ({ cause }) => new Unusable({ message: Server.cannotListen(cause, config) }),
-        InvalidOption: (error) => new Unusable({ message: describeOption(error, sourceAt) })
-      })
-    ))
+  Effect.flatMap(
+    loadAll(flags, process.env),
+    ({ config, sourceAt }) =>
+      Layer.launch(Server.layer(config, version)).pipe(
+        Effect.catchTags({
+          ServeError: ({ cause }) => new Unusable({ message: Server.cannotListen(cause, config) }),
+          InvalidOption: (error) => new Unusable({ message: describeOption(error, sourceAt) })
+        })
+      )
+  )
 
 const actions = (version: string) => ({
   serve: serve(version),

@@ -1,7 +1,7 @@
 /**
  * The page's script. A string, because it runs in browsers and the page holds it as it stands.
  */
-export const script = `
+export const script: string = `
 const $ = (id) => document.getElementById(id)
 const element = (tag, className, ...content) => {
   const made = document.createElement(tag)

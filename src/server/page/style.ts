@@ -1,7 +1,7 @@
 /**
  * The page's style sheet.
  */
-export const style = `
+export const style: string = `
 :root {
   --ground: #f6f6f9; --surface: #fff; --ink: #1c1c28; --quiet: #5b5b6e; --line: #dcdce6; --accent: #4f46e5;
   --on-accent: #fff; --bubble: #e7e7f0; --good: #0f8a4c; --wait: #b45309; --bad: #b42318;
