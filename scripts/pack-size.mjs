@@ -2,8 +2,18 @@
 import { execFileSync } from "node:child_process"
 
 const limits = { packed: 250_000, unpacked: 1_500_000, files: 400 }
-const allowed = /^(dist\/.+\.(js|d\.ts|js\.map|d\.ts\.map)|src\/.+\.ts|package\.json|hub\.schema\.json|README\.md|LICENSE|CHANGELOG\.md)$/
-const required = ["package.json", "hub.schema.json", "README.md", "LICENSE", "dist/index.js", "dist/index.d.ts", "dist/server/main.js"]
+const allowed =
+  /^(dist\/.+\.(js|d\.ts|js\.map|d\.ts\.map)|src\/.+\.ts|package\.json|hub\.schema\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+const required = [
+  "package.json",
+  "hub.schema.json",
+  "README.md",
+  "LICENSE",
+  "dist/index.js",
+  "dist/index.d.ts",
+  "dist/server/main.js",
+  "dist/server/page/centrifuge.js"
+]
 
 const [pack] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
   encoding: "utf8",

@@ -1,6 +1,7 @@
 /**
- * What a stranger does with the package: packs it, installs the tarball in an empty folder, starts the command, puts
- * two peers into one room, sees a text reach both, stops it with SIGTERM, and expects exit code 0.
+ * What a stranger does with the package: packs it, installs the tarball in an empty folder, starts the command, finds
+ * the SDK in its page, subscribes two peers to one channel, sees a publication reach both, stops it with SIGTERM, and
+ * expects exit code 0.
  *
  * Needs a build (`npm run smoke` makes one).
  */
@@ -67,15 +68,27 @@ const start = (folder, port) => {
   return hub
 }
 
-const connect = async (WebSocket, url) => {
+/** A client of the protocol, subscribed to a channel. A frame is one or more documents, a line each. */
+const subscribe = async (WebSocket, url, channel) => {
   const ws = new WebSocket(url)
   const heard = []
-  ws.on("message", (data, isBinary) => heard.push(isBinary ? data : data.toString()))
+  ws.on("message", (data) => heard.push(...data.toString().split("\n").map((line) => JSON.parse(line))))
   await within(once(ws, "open"), messageTimeout, `connecting to ${url}`)
-  const hears = async (text) => {
-    while (!heard.includes(text)) await once(ws, "message")
+  const hears = async (what, wanted) => {
+    const waiting = async () => {
+      while (!heard.some(wanted)) await once(ws, "message")
+      return heard.find(wanted)
+    }
+    return within(waiting(), messageTimeout, what)
   }
-  return { ws, hears, closed: once(ws, "close") }
+  const send = async (id, command) => {
+    ws.send(JSON.stringify({ ...command, id }))
+    const { error } = await hears(`the reply to ${JSON.stringify(command)}`, (document) => document.id === id)
+    if (error) throw new Error(`${JSON.stringify(command)} was refused: ${error.message} (${error.code})`)
+  }
+  await send(1, { connect: {} })
+  await send(2, { subscribe: { channel } })
+  return { hears, send, closed: once(ws, "close") }
 }
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), `${name}-smoke-`))
@@ -96,12 +109,18 @@ try {
   hub = start(app, port)
   await within(hub.ready, startTimeout, `the line with http://127.0.0.1:${port}`)
 
-  const url = `ws://127.0.0.1:${port}/rooms/x`
-  step(`two peers in ${url}`)
-  const [ada, bob] = [await connect(WebSocket, url), await connect(WebSocket, url)]
-  const text = "hello from the smoke run"
-  ada.ws.send(text)
-  await within(Promise.all([ada.hears(text), bob.hears(text)]), messageTimeout, "the text at both peers")
+  const page = await (await fetch(`http://127.0.0.1:${port}/`)).text()
+  if (!page.includes("globalThis.Centrifuge=")) throw new Error("the SDK is not in the page")
+
+  const url = `ws://127.0.0.1:${port}/connection/websocket`
+  const channel = "smoke"
+  step(`two peers in the channel ${channel} at ${url}`)
+  const [ada, bob] = [await subscribe(WebSocket, url, channel), await subscribe(WebSocket, url, channel)]
+  const data = "hello from the smoke run"
+  await ada.send(3, { publish: { channel, data } })
+  for (const [name, peer] of Object.entries({ ada, bob })) {
+    await peer.hears(`the publication at ${name}`, ({ push }) => push?.channel === channel && push.pub?.data === data)
+  }
 
   step("SIGTERM")
   hub.child.kill("SIGTERM")

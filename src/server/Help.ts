@@ -36,10 +36,9 @@ const other = [
 
 const serves = [
   "What it serves:",
-  ...line("/", "A page to chat in a room, for two browser tabs"),
-  ...line("/rooms/:room", "WebSocket: each message goes to everyone in the room, the sender included"),
-  ...line("/stats/:room", "WebSocket: tells the number of connections in the room when it changes"),
-  ...line("/echo", "WebSocket: each message comes back"),
+  ...line("/", "A page to try channels with: subscribe, publish, see who is there, recover"),
+  ...line("/connection/websocket", "WebSocket: the protocol of Centrifugo and its SDKs, as JSON"),
+  ...line("/api/...", "HTTP API for applications; /api/docs describes it. Only with an API key"),
   ...line("/health, /ready", "200 while the process lives; 200 while it takes connections, else 503"),
   ...line("/metrics", "Metrics in the Prometheus text format"),
   ""
@@ -55,7 +54,7 @@ const configuration = [
 ]
 
 const stopping =
-  "SIGTERM and SIGINT close all connections (1001), then it ends with code 0; a second one ends it at once."
+  "SIGTERM and SIGINT close all connections (3001), then it ends with code 0; a second one ends it at once."
 
 const start = ({ name }: Command) => name === "serve" ? program : `${program} ${name}`
 

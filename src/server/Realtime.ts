@@ -28,9 +28,8 @@ export const channels = ({ client, namespaces }: ServerConfig, version: string) 
     personalChannel: client.personalChannel.enabled ? client.personalChannel : undefined
   }).pipe(
     Layer.provide([BrokerMemory.layer, PresenceMemory.layer]),
-    Layer.provide(
-      Tokens.layer({ ...client.token, allowAnonymous: client.allowAnonymous, insecure: client.insecure })
-    )
+    // Not `insecure`, which would be a second warning beside the program's own.
+    Layer.provide(Tokens.layer({ ...client.token, allowAnonymous: client.allowAnonymous || client.insecure }))
   )
 
 /**

@@ -8,12 +8,13 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Hub from "../core/Hub.js"
 import * as NodeGuard from "../node/NodeGuard.js"
 import * as Page from "./Page.js"
 import * as Probes from "./Probes.js"
 import * as Realtime from "./Realtime.js"
-import type { ServerConfig } from "./ServerConfig.js"
+import { type ServerConfig, warning } from "./ServerConfig.js"
 
 /** Not for `HEAD`, which the router answers as it answers `GET`. */
 const nothing = HttpLayerRouter.addAll(
@@ -34,12 +35,14 @@ const url = (address: HttpServer.Address): string => {
 }
 
 /** Built last: says where the server is, and at the end drains the hub while the probes still answer. */
-const lifecycle = Layer.scopedDiscard(Effect.gen(function*() {
-  const hub = yield* Hub.Hub
-  const server = yield* HttpServer.HttpServer
-  yield* Effect.addFinalizer(() => Effect.zipRight(Effect.logInfo("draining"), hub.drain))
-  yield* Console.log(`effect-ws-hub listens on ${url(server.address)}`)
-}))
+const lifecycle = (config: ServerConfig) =>
+  Layer.scopedDiscard(Effect.gen(function*() {
+    const hub = yield* Hub.Hub
+    const server = yield* HttpServer.HttpServer
+    yield* Effect.addFinalizer(() => Effect.zipRight(Effect.logInfo("draining"), hub.drain))
+    yield* Option.match(warning(config), { onNone: () => Effect.void, onSome: (text) => Effect.logWarning(text) })
+    yield* Console.log(`effect-ws-hub listens on ${url(server.address)}`)
+  }))
 
 /** Node wants this to be at most its time for a whole request, which is 5 minutes. */
 const longestHeaders = 300_000
@@ -60,7 +63,7 @@ export const layer = (config: ServerConfig, version: string) => {
       headersTimeout: Math.min(config.hub.handshakeTimeout, longestHeaders),
       closeGrace: config.hub.closeGrace
     })
-  return lifecycle.pipe(
+  return lifecycle(config).pipe(
     Layer.provideMerge(http),
     Layer.provide(Realtime.channels(config, version)),
     Layer.provideMerge(Hub.layer({ outboxBytes, ...config.limits })),

@@ -5,6 +5,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { NamespacesOptions } from "../channels/Namespace.js"
@@ -213,9 +214,21 @@ export const loadAll = (
   })
 
 /**
- * What to say when the server starts without a configuration.
+ * What to say when clients need no permission: in development mode, or since the configuration says so.
  */
-export const developmentWarning = ({ client, host }: ServerConfig): string =>
-  `development mode, since neither tokens nor channels nor API keys are configured: ${
-    client.insecure && !Checks.isLoopback(host) ? "everyone who reaches this address" : "everyone on this machine"
-  } may do everything. \`effect-ws-hub gen-config\` prints a configuration to begin with.`
+export const warning = ({ client, development, host }: ServerConfig): Option.Option<string> =>
+  client.insecure
+    ? Option.some(
+      `${
+        development
+          ? "development mode, since neither tokens nor channels nor API keys are configured"
+          : "client.insecure is true"
+      }: ${
+        Checks.isLoopback(host) ? "everyone on this machine" : "everyone who reaches this address"
+      } may do everything.${
+        development
+          ? " `effect-ws-hub gen-config` prints a configuration to begin with."
+          : " This is for development only."
+      }`
+    )
+    : Option.none()

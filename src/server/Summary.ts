@@ -1,7 +1,8 @@
 /**
  * The effective configuration as `check-config` prints it: each setting, its value, and where that came from.
  */
-import { developmentWarning, type Loaded } from "./ServerConfig.js"
+import * as Option from "effect/Option"
+import { type Loaded, warning } from "./ServerConfig.js"
 import { type Setting, settings } from "./Settings.js"
 import { valueAt } from "./Sources.js"
 
@@ -24,5 +25,5 @@ export const lines = ({ config, sourceAt, value }: Loaded): ReadonlyArray<string
     const shown = given === undefined ? fallback : secret ? "(hidden)" : shownValue(given)
     return `${label} = ${shown} [${sourceAt(path)?.label ?? "default"}]`
   }
-  return [...settings.map(line), ...(config.development ? [developmentWarning(config)] : [])]
+  return [...settings.map(line), ...Option.toArray(warning(config))]
 }

@@ -16,7 +16,7 @@ import * as CommandLine from "./CommandLine.js"
 import * as GenConfig from "./GenConfig.js"
 import * as GenToken from "./GenToken.js"
 import * as Server from "./Server.js"
-import { describeOption, developmentWarning, loadAll, Unusable } from "./ServerConfig.js"
+import { describeOption, loadAll, Unusable } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
 import * as Summary from "./Summary.js"
 
@@ -29,16 +29,16 @@ const version = Effect.sync(() => {
 })
 
 const serve = (version: string) => (flags: Flags) =>
-  Effect.flatMap(loadAll(flags, process.env), ({ config, sourceAt }) =>
-    Effect.zipRight(
-      config.development ? Effect.logWarning(developmentWarning(config)) : Effect.void,
-      Layer.launch(Server.layer(config, version))
-    ).pipe(
-      Effect.catchTags({
-        ServeError: ({ cause }) => new Unusable({ message: Server.cannotListen(cause, config) }),
-        InvalidOption: (error) => new Unusable({ message: describeOption(error, sourceAt) })
-      })
-    ))
+  Effect.flatMap(
+    loadAll(flags, process.env),
+    ({ config, sourceAt }) =>
+      Layer.launch(Server.layer(config, version)).pipe(
+        Effect.catchTags({
+          ServeError: ({ cause }) => new Unusable({ message: Server.cannotListen(cause, config) }),
+          InvalidOption: (error) => new Unusable({ message: describeOption(error, sourceAt) })
+        })
+      )
+  )
 
 const actions = (version: string) => ({
   serve: serve(version),

@@ -164,12 +164,68 @@ export const get = (url: string, init: RequestInit = {}) =>
     return { status: response.status, headers: response.headers, body: await response.text() }
   })
 
-/** Says one thing after another, and fails unless each comes back next. */
-export const say = (peer: Peer, messages: ReadonlyArray<string>): Effect.Effect<void> =>
+/** What the server says, as far as the tests look at it. */
+interface Document {
+  readonly id?: number
+  readonly error?: { readonly code: number; readonly message: string }
+  readonly push?: { readonly pub?: { readonly data: unknown } }
+  readonly [result: string]: unknown
+}
+
+export interface Client extends Peer {
+  /** Sends a command, and waits for its reply. */
+  readonly command: (command: Readonly<Record<string, unknown>>) => Effect.Effect<Document>
+  /** The data of the next publication. */
+  readonly publication: Effect.Effect<unknown>
+}
+
+export const endpoint = "/connection/websocket"
+
+/** A client of the protocol that has said nothing yet. */
+export const client = (server: Server, options: ClientOptions = {}): Effect.Effect<Client, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const peer = yield* connect(server.ws(endpoint), options)
+    const replies = yield* Queue.unbounded<Document>()
+    const publications = yield* Queue.unbounded<unknown>()
+    peer.socket.on("message", (data: Buffer) => {
+      for (const line of data.toString().split("\n")) {
+        const document = JSON.parse(line) as Document
+        if (document.id !== undefined) replies.unsafeOffer(document)
+        else if (document.push?.pub !== undefined) publications.unsafeOffer(document.push.pub.data)
+        else if (line === "{}") peer.socket.send("{}")
+      }
+    })
+    let id = 0
+    return {
+      ...peer,
+      command: (command) =>
+        Effect.suspend(() => Effect.zipRight(peer.send(JSON.stringify({ ...command, id: ++id })), Queue.take(replies))),
+      publication: Queue.take(publications)
+    }
+  })
+
+/** A client that is subscribed to a channel. */
+export const join = (server: Server, channel: string, options: ClientOptions = {}) =>
+  Effect.gen(function*() {
+    const joined = yield* client(server, options)
+    for (const command of [{ connect: {} }, { subscribe: { channel } }]) {
+      const { error } = yield* joined.command(command)
+      if (error !== undefined) return yield* Effect.dieMessage(`${JSON.stringify(command)}: ${error.message}`)
+    }
+    return joined
+  })
+
+/** Publishes one thing after another, and fails unless each comes back next. */
+export const say = (client: Client, channel: string, messages: ReadonlyArray<unknown>): Effect.Effect<void> =>
   Effect.forEach(
     messages,
-    (message) =>
-      Effect.flatMap(Effect.zipRight(peer.send(message), peer.take), (heard) =>
-        heard === message ? Effect.void : Effect.dieMessage(`Said ${message}, heard ${String(heard)}`)),
+    (data) =>
+      Effect.flatMap(
+        Effect.zipRight(client.command({ publish: { channel, data } }), client.publication),
+        (heard) =>
+          JSON.stringify(heard) === JSON.stringify(data)
+            ? Effect.void
+            : Effect.dieMessage(`Said ${JSON.stringify(data)}, heard ${JSON.stringify(heard)}`)
+      ),
     { discard: true }
   )

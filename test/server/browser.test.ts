@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import { SignJWT } from "jose"
 import { existsSync } from "node:fs"
 import { type Browser, chromium, type Page } from "playwright-core"
 import { start } from "./Program.js"
@@ -56,138 +57,217 @@ const open = (browser: Browser, url: string, options: Parameters<Browser["newPag
 const shows = ({ page }: Tab, selector: string, text: string) =>
   Effect.promise(() => page.locator(selector, { hasText: text }).first().waitFor())
 
-const says = ({ page }: Tab, text: string) =>
+const texts = ({ page }: Tab, selector: string) => Effect.promise(() => page.locator(selector).allTextContents())
+
+const click = ({ page }: Tab, name: string) =>
+  Effect.promise(() => page.getByRole("button", { name, exact: true }).click())
+
+const fill = ({ page }: Tab, label: string, text: string) =>
   Effect.promise(async () => {
-    await page.getByLabel("Message", { exact: true }).fill(text)
+    await page.getByLabel(label, { exact: true }).fill(text)
     await page.keyboard.press("Enter")
   })
 
-const texts = ({ page }: Tab, selector: string) => Effect.promise(() => page.locator(selector).allTextContents())
+const says = (tab: Tab, text: string) => fill(tab, "Data", text)
 
 const connected = (tab: Tab) => shows(tab, "#status", "Connected")
 
+const subscribed = (tab: Tab) => shows(tab, ".log .note", "Subscribed")
+
+const secret = "a-secret-that-is-long-enough-for-hs256"
+
+const tokenFor = (user: string, channels: ReadonlyArray<string>) =>
+  Effect.promise(() =>
+    new SignJWT({ sub: user, channels }).setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(secret))
+  )
+
 describe.skipIf(skipped)("the page, in Chromium", () => {
-  it.scopedLive("two tabs chat in a room, and see how many are there", () =>
+  it.scopedLive("two tabs in a channel see what each publishes, who is there, and who comes and goes", () =>
     Effect.gen(function*() {
       const { url } = yield* start()
       const chromium = yield* browser
       const ada = yield* open(chromium, `${url}/#tea`)
-      yield* connected(ada)
-      yield* shows(ada, "#count", "1 connection")
-      const bob = yield* open(chromium, `${url}/#tea`)
+      yield* subscribed(ada)
+      yield* shows(ada, "#count", "1 here")
+      const bob = yield* open(chromium, `${url}/#tea`, { colorScheme: "dark" })
       const eve = yield* open(chromium, url)
-      for (const tab of [ada, bob]) yield* shows(tab, "#count", "2 connections")
-      yield* shows(eve, "#count", "1 connection")
+      for (const tab of [ada, bob]) yield* shows(tab, "#count", "2 here")
+      yield* shows(ada, ".log .note", "joined")
+      yield* shows(eve, "#count", "1 here")
+      assert.deepStrictEqual(yield* texts(eve, "#channel"), ["lobby"])
 
-      yield* says(ada, "hello <b>bob</b> & <img src=x onerror=alert(1)>")
-      yield* shows(bob, "#log li", "hello")
-      yield* says(bob, "hello ada")
+      const hostile = "hello <b>bob</b> & <img src=x onerror=alert(1)>"
+      yield* says(ada, hostile)
+      yield* shows(bob, ".log .data", "hello")
+      yield* Effect.promise(() => bob.page.getByLabel("Kind of data").selectOption("json"))
+      yield* says(bob, "{\"to\": ")
+      yield* shows(bob, "#refusal", "This is not JSON")
+      yield* says(bob, "{\"to\": [1]}")
       for (const tab of [ada, bob]) {
-        yield* shows(tab, "#log li", "hello ada")
-        assert.deepStrictEqual(yield* texts(tab, "#log li"), [
-          "hello <b>bob</b> & <img src=x onerror=alert(1)>",
-          "hello ada"
-        ])
-        assert.deepStrictEqual(yield* texts(tab, "#log b, #log img"), [])
+        yield* shows(tab, ".log code", "{\"to\":[1]}")
+        assert.deepStrictEqual(yield* texts(tab, ".log .data"), [hostile, "{\"to\":[1]}"])
+        assert.deepStrictEqual(yield* texts(tab, ".log b, .log img"), [])
+        assert.deepStrictEqual(yield* texts(tab, "#position"), ["offset 2"])
       }
-      assert.deepStrictEqual(yield* texts(ada, "#log li.mine"), ["hello <b>bob</b> & <img src=x onerror=alert(1)>"])
-      assert.deepStrictEqual(yield* texts(bob, "#log li.mine"), ["hello ada"])
-      assert.deepStrictEqual(yield* texts(eve, "#log li"), [])
+      assert.deepStrictEqual(yield* texts(ada, ".log li.mine .data"), [hostile])
+      assert.deepStrictEqual(yield* texts(bob, ".log li.mine .data"), ["{\"to\":[1]}"])
+      assert.deepStrictEqual(yield* texts(bob, "#refusal"), [""])
+      assert.deepStrictEqual(yield* texts(eve, ".log .data"), [])
 
       yield* Effect.promise(() => bob.page.close())
-      yield* shows(ada, "#count", "1 connection")
+      yield* shows(ada, ".log .note", "left")
+      yield* shows(ada, "#count", "1 here")
       for (const { errors, requests } of [ada, bob, eve]) {
         assert.deepStrictEqual(errors, [])
         assert.deepStrictEqual([...requests].filter((request) => !request.startsWith("data:")).length, 1)
       }
     }))
 
-  it.scopedLive("the field and the address change the room; bytes are shown and can be saved", () =>
+  it.scopedLive("cut off and back, it shows what was recovered; who never was there reads the history", () =>
+    Effect.gen(function*() {
+      const { url } = yield* start()
+      const chromium = yield* browser
+      const ada = yield* open(chromium, `${url}/#tea`)
+      const bob = yield* open(chromium, `${url}/#tea`)
+      yield* Effect.all([subscribed(ada), subscribed(bob)])
+      yield* says(ada, "before")
+      yield* shows(bob, ".log .data", "before")
+
+      yield* Effect.promise(() => ada.page.clock.install())
+      yield* click(ada, "Cut for 5 s")
+      yield* shows(ada, "#status", "Away")
+      yield* shows(bob, ".log .note", "left")
+      for (const text of ["one", "two", "three"]) {
+        yield* says(bob, text)
+        yield* shows(bob, ".log .data", text)
+      }
+      assert.deepStrictEqual(yield* texts(ada, ".log .data"), ["before"])
+      yield* Effect.promise(() => ada.page.clock.runFor(5000))
+      yield* shows(ada, ".log .note", "Recovered (wasRecovering: true, recovered: true): 3 publications")
+      assert.deepStrictEqual(yield* texts(ada, ".log .data"), ["before", "one", "two", "three"])
+      assert.deepStrictEqual(yield* texts(ada, ".log li:not(.note) .tags"), [
+        "offset 1",
+        "offset 2, recovered",
+        "offset 3, recovered",
+        "offset 4, recovered"
+      ])
+      yield* click(ada, "Cut for 5 s")
+      yield* click(ada, "Come back now")
+      yield* shows(ada, ".log .note", "recovered: true): 0 publications")
+      yield* says(bob, "after")
+      yield* shows(ada, ".log .data", "after")
+      assert.deepStrictEqual((yield* texts(ada, ".log li:not(.note) .tags")).at(-1), "offset 5")
+
+      const eve = yield* open(chromium, `${url}/#tea`)
+      yield* subscribed(eve)
+      yield* click(eve, "History")
+      yield* shows(eve, ".log .data", "after")
+      assert.deepStrictEqual(yield* texts(eve, ".log .data"), ["before", "one", "two", "three", "after"])
+      assert.deepStrictEqual([...ada.errors, ...bob.errors, ...eve.errors], [])
+    }))
+
+  it.scopedLive("the field, the list and the address change the channels", () =>
     Effect.gen(function*() {
       const { url } = yield* start()
       const chromium = yield* browser
       const ada = yield* open(chromium, `${url}/#one`)
-      const bob = yield* open(chromium, `${url}/#two`, { colorScheme: "dark" })
-      yield* Effect.all([connected(ada), connected(bob)])
-      yield* Effect.promise(async () => {
-        await ada.page.getByLabel("Room").fill("two")
-        await ada.page.getByRole("button", { name: "Join" }).click()
-        await ada.page.waitForURL("**/#two")
-      })
-      yield* shows(ada, "#count", "2 connections")
-      yield* connected(ada)
-      const buffer = Buffer.from([0, 1, 254, 255])
-      yield* Effect.promise(() =>
-        ada.page.locator("#file").setInputFiles({ name: "a.bin", mimeType: "application/octet-stream", buffer })
-      )
-      yield* shows(bob, "#log li", "Binary, 4 bytes")
-      assert.deepStrictEqual(yield* texts(bob, "#log code"), ["00 01 fe ff"])
-      const saved = yield* Effect.promise(async () => {
-        const [download] = await Promise.all([bob.page.waitForEvent("download"), bob.page.getByText("save").click()])
-        const chunks: Array<Uint8Array> = []
-        for await (const chunk of await download.createReadStream()) chunks.push(chunk as Uint8Array)
-        return Buffer.concat(chunks)
-      })
-      assert.deepStrictEqual(saved, buffer)
+      yield* subscribed(ada)
+      yield* fill(ada, "Channel", "two, too")
+      yield* Effect.promise(() => ada.page.waitForURL("**/#one,two%2C%20too"))
+      yield* subscribed(ada)
+      const bob = yield* open(chromium, `${url}/#one,two%2C%20too`)
+      yield* shows(bob, "#channel", "one")
+      yield* shows(bob, "#count", "2 here")
+      yield* says(bob, "in one")
+      yield* shows(ada, "#channels .unread", "one")
+      assert.deepStrictEqual(yield* texts(ada, ".log .data"), [])
+      yield* Effect.promise(() => ada.page.locator("#channels .unread").click())
+      yield* shows(ada, ".log .data", "in one")
+      yield* shows(ada, "#channel", "one")
+
+      yield* click(ada, "Unsubscribe")
+      yield* shows(ada, "#channel", "two, too")
+      yield* shows(bob, ".log .note", "left")
+      yield* Effect.promise(() => ada.page.evaluate("location.hash = '#three'"))
+      yield* shows(ada, "#channel", "three")
+      assert.deepStrictEqual(yield* texts(ada, "#channels button"), ["three"])
+      yield* fill(ada, "Channel", "no-such-namespace:x")
+      yield* shows(ada, ".log .note", "Not subscribed: unknown channel (102)")
       assert.deepStrictEqual([...ada.errors, ...bob.errors], [])
     }))
 
-  it.scopedLive("returns by itself after the server went away, and came back on its port", () =>
+  it.scopedLive("without a token, or with a wrong one, it says why it is not let in; with a good one it is", () =>
+    Effect.gen(function*() {
+      const { url } = yield* start([], {
+        HUB_CLIENT_TOKEN_HMAC_SECRET: secret,
+        HUB_CHANNELS: JSON.stringify({ withoutNamespace: { allowSubscribeForClient: true, presence: true } })
+      })
+      const tab = yield* open(yield* browser, `${url}/#tea`)
+      yield* shows(tab, "#problem", "bad request (3501). It may want a token")
+      yield* shows(tab, "#status", "Disconnected")
+      yield* fill(tab, "Token", "not-a-token")
+      yield* shows(tab, "#problem", "invalid token (3500). The token may be wrong or have expired.")
+      yield* fill(tab, "Token", yield* tokenFor("ada", ["news"]))
+      yield* connected(tab)
+      yield* subscribed(tab)
+      yield* shows(tab, "#channels", "news")
+      assert.deepStrictEqual(yield* texts(tab, "#problem"), [""])
+      yield* shows(tab, "#count", "No presence: permission denied (103)")
+      yield* says(tab, "hello")
+      yield* shows(tab, "#refusal", "Not published: permission denied (103)")
+      assert.deepStrictEqual(tab.errors, [])
+    }))
+
+  it.scopedLive("returns by itself after the server went away, and says that it could not recover", () =>
     Effect.gen(function*() {
       const first = yield* Scope.make()
       const { exit, port, signal, url } = yield* Scope.extend(start(), first)
       const tab = yield* open(yield* browser, `${url}/#tea`)
-      yield* connected(tab)
+      yield* subscribed(tab)
       yield* says(tab, "before")
-      yield* shows(tab, "#log li.mine", "before")
+      yield* shows(tab, ".log li.mine", "before")
       assert.deepStrictEqual(tab.errors, [])
 
       yield* signal("SIGTERM")
       assert.strictEqual((yield* exit).code, 0)
-      yield* shows(tab, "#status", "Disconnected")
-      yield* shows(tab, "#log li.note", "Disconnected (1001: server is going away)")
-      assert.deepStrictEqual(yield* texts(tab, "#count"), [""])
+      yield* shows(tab, "#status", "Connecting")
       yield* Scope.close(first, Exit.void)
 
       yield* start(["--port", String(port)])
       yield* connected(tab)
-      yield* shows(tab, "#count", "1 connection")
+      yield* shows(tab, ".log .note", "Not recovered (wasRecovering: true, recovered: false)")
       yield* says(tab, "after")
-      yield* shows(tab, "#log li.mine", "after")
+      yield* shows(tab, ".log li.mine", "after")
       assert.deepStrictEqual(tab.errors.filter((error) => !error.includes("ERR_CONNECTION_REFUSED")), [])
     }))
 
-  it.scopedLive("does not try while nobody looks at it", () =>
+  it.scopedLive("fits a screen of 360 pixels, and is used with the keyboard alone", () =>
     Effect.gen(function*() {
-      const { exit, signal, url } = yield* start()
-      const tab = yield* open(yield* browser, "about:blank")
-      const evaluate = (script: string) => Effect.promise(() => tab.page.evaluate<unknown>(script))
-      const look = (hidden: boolean) =>
-        evaluate(`
-          Object.defineProperty(document, "hidden", { configurable: true, value: ${hidden} })
-          document.dispatchEvent(new Event("visibilitychange"))
-        `)
-      yield* Effect.promise(async () => {
-        await tab.page.clock.install()
-        await tab.page.goto(`${url}/#tea`)
+      const { url } = yield* start()
+      const tab = yield* open(yield* browser, `${url}/#a-channel-with-a-rather-long-name,two,three`, {
+        viewport: { width: 360, height: 640 }
       })
-      yield* connected(tab)
-      yield* look(true)
-      yield* evaluate(`
-        window.attempts = 0
-        window.WebSocket = class extends WebSocket {
-          constructor(url) {
-            super(url)
-            attempts++
-          }
-        }
-      `)
-      yield* signal("SIGTERM")
-      yield* exit
-      yield* shows(tab, "#status", "Disconnected")
-      yield* Effect.promise(() => tab.page.clock.runFor("10:00"))
-      assert.strictEqual(yield* evaluate("attempts"), 0)
-      yield* look(false)
-      assert.isAbove(Number(yield* evaluate("attempts")), 0)
+      yield* subscribed(tab)
+      const { page } = tab
+      const evaluate = (script: string) => Effect.promise(() => page.evaluate<unknown>(script))
+      const size = "(({ scrollHeight, scrollWidth }) => [scrollWidth, scrollHeight])(document.documentElement)"
+      assert.deepStrictEqual(yield* evaluate(size), [360, 640])
+      assert.deepStrictEqual(yield* evaluate("document.querySelector('nav').scrollWidth"), 360)
+      assert.isAbove(Number(yield* evaluate("document.querySelector('#scroller').clientHeight")), 150)
+      const focused =
+        "(({ id, tagName, textContent }) => id || (tagName === 'SUMMARY' ? 'who' : textContent))(document.activeElement)"
+      const stops: Array<unknown> = []
+      for (let n = 0; n < 16; n++) {
+        yield* Effect.promise(() => page.keyboard.press("Tab"))
+        stops.push(yield* evaluate(focused))
+      }
+      assert.deepStrictEqual(stops, [
+        ...["token", "Connect", "disconnect", "cut"],
+        ...["name", "Subscribe", "a-channel-with-a-rather-long-name", "two", "three"],
+        ...["history", "leave", "count", "scroller", "kind", "text", "send"]
+      ])
+      yield* Effect.promise(() => page.getByRole("button", { name: "two", exact: true }).press("Enter"))
+      yield* shows(tab, "#channel", "two")
+      assert.strictEqual(yield* evaluate(focused), "two")
     }))
 })

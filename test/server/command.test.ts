@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
-import { connect, refusal, run, say, start } from "./Program.js"
+import { client, endpoint, refusal, run, start } from "./Program.js"
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   readonly version: string
@@ -39,28 +39,24 @@ describe("the command line", () => {
 
   it.scopedLive("flags and variables set it up, and flags win", () =>
     Effect.gen(function*() {
-      const { port, url, ws } = yield* start([
-        "--port",
-        "0",
-        "--message-bytes=5",
-        "--allowed-origin",
-        "https://a.example"
-      ], {
+      const server = yield* start(["--port", "0", "--message-bytes=100", "--allowed-origin", "https://a.example"], {
         HUB_PORT: "1",
         HUB_HOST: "127.0.0.2",
-        HUB_MESSAGE_BYTES: "1",
+        HUB_MESSAGE_BYTES: "10",
         HUB_CONNECTIONS: "1"
       })
+      const { port, url, ws } = server
       assert.strictEqual(url, `http://127.0.0.2:${port}`)
-      assert.strictEqual((yield* refusal(ws("/echo"), { origin: url })).status, 403)
-      const peer = yield* connect(ws("/echo"), { origin: "https://a.example" })
-      yield* say(peer, ["12345"])
-      const { body, status } = yield* refusal(ws("/echo"))
+      assert.strictEqual((yield* refusal(ws(endpoint), { origin: url })).status, 403)
+      const peer = yield* client(server, { origin: "https://a.example" })
+      yield* peer.send(JSON.stringify({ connect: {}, id: 1 }).padEnd(100))
+      assert.include(String(yield* peer.take), "\"connect\":")
+      const { body, status } = yield* refusal(ws(endpoint))
       assert.deepStrictEqual([status, body], [
         503,
         "The hub is full: it serves 1 connections at most. Try again later."
       ])
-      yield* peer.send("123456")
+      yield* peer.send(JSON.stringify({ connect: {}, id: 1 }).padEnd(101))
       assert.strictEqual((yield* peer.closed).code, 1009)
     }))
 

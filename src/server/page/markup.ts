@@ -9,7 +9,7 @@ const icon =
 /**
  * One document, which loads nothing.
  */
-export const markup = (style: string, script: string): string =>
+export const markup = (style: string, sdk: string, script: string): string =>
   `<!doctype html>
 <html lang="en">
 <head>
@@ -23,33 +23,54 @@ export const markup = (style: string, script: string): string =>
 <body>
 <header>
   <h1>effect-ws-hub</h1>
-  <form id="room-form">
-    <label for="room">Room</label>
-    <input id="room" maxlength="64" pattern="[A-Za-z0-9_\\-]+" required spellcheck="false" autocomplete="off"
-      autocapitalize="none" title="1 to 64 letters (A to Z, a to z), digits, hyphens and underscores">
-    <button type="submit">Join</button>
-  </form>
   <p id="state" role="status" data-state="connecting">
     <span class="dot" aria-hidden="true"></span><span id="status">Connecting</span>
-    <span id="count" title="Connections in this room"></span>
   </p>
+  <form id="connection">
+    <label for="token">Token</label>
+    <input id="token" spellcheck="false" autocomplete="off" autocapitalize="none" placeholder="none"
+      title="A JSON Web Token; effect-ws-hub gen-token makes one">
+    <button type="submit">Connect</button>
+    <button id="disconnect" type="button" disabled>Disconnect</button>
+    <button id="cut" type="button" disabled
+      title="Disconnects for 5 seconds. What others publish meanwhile is recovered.">Cut for 5 s</button>
+  </form>
+  <p id="problem" role="alert"></p>
 </header>
 <main>
-  <div id="scroller" tabindex="0" role="region" aria-label="Messages">
-    <p id="empty">Nothing has been said since you came. Open this page in a second tab: what one sends, both see.</p>
-    <ol id="log" role="log" aria-live="polite" aria-label="Messages"></ol>
-  </div>
+  <nav aria-label="Channels">
+    <form id="join">
+      <label class="unseen" for="name">Channel</label>
+      <input id="name" maxlength="255" required spellcheck="false" autocomplete="off" autocapitalize="none"
+        placeholder="Channel">
+      <button type="submit">Subscribe</button>
+    </form>
+    <ul id="channels"></ul>
+  </nav>
+  <section aria-labelledby="channel">
+    <div id="about">
+      <h2 id="channel"></h2>
+      <span id="position"></span>
+      <button id="history" type="button" title="Reads the newest 20 publications of the channel">History</button>
+      <button id="leave" type="button">Unsubscribe</button>
+      <details id="who"><summary id="count"></summary><ul id="members"></ul></details>
+    </div>
+    <div id="scroller" tabindex="0" role="region" aria-label="Publications">
+      <p id="empty">Nothing has been published since you came. Open this page in a second tab: what one publishes, both
+        see. Then cut the connection of one, publish in the other, and see it recovered.</p>
+    </div>
+    <form id="say">
+      <label class="unseen" for="kind">Kind of data</label>
+      <select id="kind"><option value="text">Text</option><option value="json">JSON</option></select>
+      <label class="unseen" for="text">Data</label>
+      <input id="text" autocomplete="off" placeholder="Publish to everyone in the channel" aria-describedby="refusal">
+      <button id="send" type="submit" disabled>Publish</button>
+      <p id="refusal" role="alert"></p>
+    </form>
+  </section>
 </main>
-<footer>
-  <form id="say">
-    <label class="unseen" for="text">Message</label>
-    <input id="text" autocomplete="off" placeholder="Message to everyone in the room">
-    <input class="unseen" id="file" type="file" disabled>
-    <label class="button" id="attach" for="file" title="Send a file as one binary message">File</label>
-    <button id="send" type="submit" disabled>Send</button>
-  </form>
-</footer>
 <noscript><p class="noscript">This page needs JavaScript: it talks to the hub over a WebSocket.</p></noscript>
+<script>${sdk}</script>
 <script type="module">${script}</script>
 </body>
 </html>

@@ -1,180 +1,359 @@
 /**
  * The page's script. A string, because it runs in browsers and the page holds it as it stands.
  */
-export const script = `
+export const script: string = `
 const $ = (id) => document.getElementById(id)
-const [room, log, empty, scroller, text, file, send] =
-  ["room", "log", "empty", "scroller", "text", "file", "send"].map($)
-const isRoom = (name) => /^[A-Za-z0-9_-]{1,64}$/.test(name)
+const element = (tag, className, ...content) => {
+  const made = document.createElement(tag)
+  if (className !== "") made.className = className
+  made.append(...content)
+  return made
+}
 const plural = (n, one) => n.toLocaleString("en") + " " + one + (n === 1 ? "" : "s")
+const coded = ({ code, message, reason }) => (reason ?? message) + " (" + code + ")"
 const keptLines = 500
+const shownMembers = 100
+const awaySeconds = 5
 
-/**
- * Keeps a WebSocket to a path: when it ends, it is opened again, after a time that doubles from half a second to half a
- * minute and of which a random half is taken off, so that many pages do not return at once. Not while nobody looks.
- */
-const keep = (path, on) => {
-  const url = location.origin.replace(/^http/, "ws") + path
-  let socket, timer, failures = 0, openedAt = 0, stopped = false
-  const open = () => {
-    clearTimeout(timer)
-    timer = undefined
-    on.connecting()
-    const current = socket = new WebSocket(url)
-    current.binaryType = "arraybuffer"
-    current.onopen = () => {
-      openedAt = performance.now()
-      on.open()
-    }
-    current.onmessage = (event) => stopped || on.message(event.data)
-    current.onclose = (event) => {
-      if (stopped) return
-      if (openedAt > 0 && performance.now() - openedAt > 5000) failures = 0
-      const wasOpen = openedAt > 0
-      openedAt = 0
-      const longest = Math.min(30000, 500 * 2 ** failures++)
-      const delay = longest * (1 - Math.random() / 2)
-      on.closed(event, delay, wasOpen)
-      timer = setTimeout(() => {
-        timer = "due"
-        if (!document.hidden) open()
-      }, delay)
-    }
-  }
-  const look = () => {
-    if (timer === "due" && !document.hidden && !stopped) open()
-  }
-  const online = () => {
-    if (timer !== undefined && !document.hidden && !stopped) open()
-  }
-  document.addEventListener("visibilitychange", look)
-  addEventListener("online", online)
-  open()
-  return {
-    send: (data) => {
-      if (socket.readyState !== WebSocket.OPEN) return false
-      socket.send(data)
-      return true
-    },
-    stop: () => {
-      stopped = true
-      if (timer !== "due") clearTimeout(timer)
-      document.removeEventListener("visibilitychange", look)
-      removeEventListener("online", online)
-      socket.close(1000)
-    }
-  }
+const url = new URL("connection/websocket", location.href)
+url.protocol = url.protocol.replace("http", "ws")
+url.hash = url.search = ""
+const client = new Centrifuge(url.href)
+
+/** Ids of this page's connections: each has one of its own. */
+const own = new Set()
+const nameOf = ({ client, user }) => (user || "anonymous") + " " + client.slice(0, 8)
+
+/** By name: what is known of each channel. */
+const channels = new Map()
+let selected
+
+const atEnd = () => $("scroller").scrollHeight - $("scroller").scrollTop - $("scroller").clientHeight < 40
+const toEnd = () => {
+  $("scroller").scrollTop = $("scroller").scrollHeight
 }
 
-const show = (kind, ...content) => {
-  const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40
-  const line = document.createElement("li")
-  if (kind !== "") line.className = kind
-  line.append(...content)
-  log.append(line)
-  empty.hidden = true
-  while (log.children.length > keptLines) {
-    for (const link of log.firstChild.querySelectorAll("a")) URL.revokeObjectURL(link.href)
-    log.firstChild.remove()
+const show = (channel, kind, ...content) => {
+  const follow = channel === selected && (kind.startsWith("mine") || atEnd())
+  const line = element("li", kind, ...content)
+  channel.log.append(line)
+  while (channel.log.children.length > keptLines) channel.log.firstChild.remove()
+  if (channel !== selected) {
+    if (!kind.startsWith("note")) channel.unread = true
+    return drawList()
   }
-  if (atEnd || kind === "mine") scroller.scrollTop = scroller.scrollHeight
+  $("empty").hidden = true
+  if (follow) toEnd()
 }
 
-const showBinary = (bytes) => {
-  const preview = document.createElement("code")
-  preview.textContent = Array.from(new Uint8Array(bytes, 0, Math.min(16, bytes.byteLength)),
-    (byte) => byte.toString(16).padStart(2, "0")).join(" ") + (bytes.byteLength > 16 ? " \\u2026" : "")
-  const link = document.createElement("a")
-  link.href = URL.createObjectURL(new Blob([bytes]))
-  link.download = "message.bin"
-  link.textContent = "save"
-  show("", "Binary, " + plural(bytes.byteLength, "byte") + " (", link, ")", preview)
+const showPublication = (channel, { data, info, offset }, label) => {
+  const text = typeof data === "string"
+  const tags = [offset > 0 ? "offset " + offset : "", label].filter((tag) => tag !== "").join(", ")
+  show(channel, own.has(info?.client) ? "mine" : "",
+    element("span", "by", info === undefined ? "server" : nameOf(info)),
+    element(text ? "span" : "code", "data", text ? data : JSON.stringify(data)),
+    element("span", "tags", tags))
 }
 
+const drawList = () => {
+  const focused = document.activeElement?.dataset.channel
+  $("channels").replaceChildren(...[...channels.values()].map((channel) => {
+    const button = element("button", channel.unread ? "unread" : "", channel.name)
+    button.type = "button"
+    button.dataset.channel = channel.name
+    if (channel === selected) button.setAttribute("aria-current", "true")
+    if (channel.unread) button.append(element("span", "unseen", ", new publications"))
+    if (channel.state !== "subscribed") button.append(element("span", "tags", channel.state))
+    button.addEventListener("click", () => select(channel))
+    return element("li", "", button)
+  }))
+  if (focused === undefined) return
+  ;[...$("channels").querySelectorAll("button")].find(({ dataset }) => dataset.channel === focused)?.focus()
+}
+
+const drawAbout = () => {
+  const none = selected === undefined
+  $("about").hidden = none
+  $("send").disabled = none || client.state !== "connected"
+  if (none) return
+  const { members, name, position, presenceProblem, server, state } = selected
+  $("channel").textContent = name
+  $("position").textContent = position === undefined ? "" : "offset " + position.offset
+  $("position").title = position === undefined ? "" : "epoch " + position.epoch
+  $("leave").disabled = server
+  $("history").disabled = state !== "subscribed"
+  $("who").hidden = state !== "subscribed"
+  $("count").textContent = presenceProblem ?? members.size.toLocaleString("en") + " here"
+  $("members").replaceChildren(...[...members.values()].slice(0, shownMembers).map((info) =>
+    element("li", "", nameOf(info) + (own.has(info.client) ? " (you)" : ""))))
+  if (members.size > shownMembers) $("members").append(element("li", "", "and more"))
+}
+
+const draw = () => {
+  drawList()
+  drawAbout()
+}
+
+const select = (channel) => {
+  selected?.log.remove()
+  selected = channel
+  document.title = (channel === undefined ? "" : channel.name + " \\u00b7 ") + "effect-ws-hub"
+  $("empty").hidden = channel !== undefined && channel.log.children.length > 0
+  if (channel !== undefined) {
+    channel.unread = false
+    $("scroller").append(channel.log)
+  }
+  draw()
+  $("channels").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
+  toEnd()
+}
+
+const readPresence = async (channel) => {
+  try {
+    const { clients } = await client.presence(channel.name)
+    channel.members = new Map(Object.entries(clients))
+    channel.presenceProblem = undefined
+  } catch (error) {
+    channel.members = new Map()
+    channel.presenceProblem = "No presence: " + coded(error)
+  }
+  if (channel === selected) drawAbout()
+}
+
+/** The SDK delivers what it recovered right after this event, in the same turn. */
+const onSubscribed = (channel, { positioned, recoverable, recovered, streamPosition, wasRecovering }) => {
+  channel.state = "subscribed"
+  channel.position = streamPosition
+  channel.recovered = recovered ? 0 : undefined
+  const flags = " (wasRecovering: " + wasRecovering + ", recovered: " + recovered + ")"
+  const words = element("span", "")
+  show(channel, recovered ? "note good" : wasRecovering ? "note bad" : "note", words)
+  words.textContent = "Subscribed" + (recoverable ? ", recoverable" : positioned ? ", positioned" : "")
+  if (wasRecovering) words.textContent = "Not recovered" + flags + ": publications were missed."
+  queueMicrotask(() => {
+    if (recovered) words.textContent = "Recovered" + flags + ": " + plural(channel.recovered, "publication") + " that came meanwhile."
+    channel.recovered = undefined
+    draw()
+  })
+  readPresence(channel)
+}
+
+const onPublication = (channel, publication) => {
+  if (publication.offset > 0 && channel.position !== undefined) {
+    channel.position = { ...channel.position, offset: publication.offset }
+  }
+  if (channel.recovered !== undefined) channel.recovered++
+  showPublication(channel, publication, channel.recovered === undefined ? "" : "recovered")
+  if (channel === selected) $("position").textContent = channel.position ? "offset " + channel.position.offset : ""
+}
+
+const onMember = (channel, info, joined) => {
+  if (joined) channel.members.set(info.client, info)
+  else channel.members.delete(info.client)
+  if (!own.has(info.client)) show(channel, "note", nameOf(info) + (joined ? " joined" : " left"))
+  if (channel === selected) drawAbout()
+}
+
+const onUnsubscribed = (channel, context) => {
+  channel.state = "not subscribed"
+  channel.members = new Map()
+  if (context.code !== 0) show(channel, "note bad", "Not subscribed: " + coded(context))
+  draw()
+}
+
+const makeChannel = (name, server) => {
+  const log = element("ol", "log")
+  log.setAttribute("role", "log")
+  log.setAttribute("aria-live", "polite")
+  log.setAttribute("aria-label", "Publications in " + name)
+  const channel = { name, server, log, members: new Map(), state: "subscribing", unread: false }
+  channels.set(name, channel)
+  return channel
+}
+
+const subscribe = (name) => {
+  const known = channels.get(name)
+  if (known !== undefined) {
+    known.subscription?.subscribe()
+    return known
+  }
+  const channel = makeChannel(name, false)
+  const subscription = channel.subscription = client.newSubscription(name, { joinLeave: true, recoverable: true })
+  subscription.on("subscribing", () => {
+    channel.state = "subscribing"
+    draw()
+  })
+  subscription.on("subscribed", (context) => onSubscribed(channel, context))
+  subscription.on("publication", (publication) => onPublication(channel, publication))
+  subscription.on("join", ({ info }) => onMember(channel, info, true))
+  subscription.on("leave", ({ info }) => onMember(channel, info, false))
+  subscription.on("unsubscribed", (context) => onUnsubscribed(channel, context))
+  subscription.subscribe()
+  return channel
+}
+
+const unsubscribe = (channel) => {
+  channels.delete(channel.name)
+  channel.log.remove()
+  channel.subscription.unsubscribe()
+  client.removeSubscription(channel.subscription)
+}
+
+/** Channels to which the server subscribed this page, as its token says. */
+const onServer = (event, handle) =>
+  client.on(event, (context) => {
+    const channel = channels.get(context.channel) ?? makeChannel(context.channel, true)
+    handle(channel, context)
+    if (selected === undefined) select(channel)
+  })
+onServer("subscribed", onSubscribed)
+onServer("publication", onPublication)
+onServer("join", (channel, { info }) => onMember(channel, info, true))
+onServer("leave", (channel, { info }) => onMember(channel, info, false))
+client.on("unsubscribed", ({ channel: name }) => {
+  const channel = channels.get(name)
+  if (channel === undefined) return
+  channels.delete(name)
+  if (channel === selected) select([...channels.values()][0])
+  else draw()
+})
+
+let away
 const setState = (state, status) => {
   $("state").dataset.state = state
   $("status").textContent = status
-  const closed = state !== "open"
-  file.disabled = send.disabled = closed
-  $("attach").setAttribute("aria-disabled", String(closed))
+  $("disconnect").disabled = state === "disconnected"
+  $("cut").disabled = state !== "connected" && state !== "away"
+  $("cut").textContent = state === "away" ? "Come back now" : "Cut for " + awaySeconds + " s"
+  draw()
+}
+const endAway = () => {
+  clearTimeout(away)
+  away = undefined
 }
 
-/** What was sent and did not come back yet: everyone in a room gets each message, its sender too. */
-let pending = []
+client.on("connecting", ({ code, reason }) => {
+  setState("connecting", code === 0 ? "Connecting" : "Connecting again: " + reason)
+})
+client.on("connected", ({ client }) => {
+  own.add(client)
+  $("problem").textContent = ""
+  setState("connected", "Connected as " + client.slice(0, 8))
+})
+client.on("disconnected", (context) => {
+  if (away !== undefined) return setState("away", "Away for " + awaySeconds + " seconds")
+  setState("disconnected", "Disconnected")
+  if (context.code === 0) return
+  $("problem").textContent = "The server does not let this page in: " + coded(context) + ". " +
+    ($("token").value.trim() === ""
+      ? "It may want a token: effect-ws-hub gen-token makes one."
+      : "The token may be wrong or have expired.")
+})
+client.on("error", ({ error }) => {
+  if (client.state === "connecting") setState("connecting", "Connecting: " + error.message)
+})
 
-const join = (name) => {
-  pending = []
-  document.title = name + " \\u00b7 effect-ws-hub"
-  const talk = keep("/rooms/" + name, {
-    connecting: () => setState("connecting", "Connecting"),
-    open: () => setState("open", "Connected"),
-    message: (data) => {
-      if (typeof data !== "string") return showBinary(data)
-      const mine = data === pending[0]
-      if (mine) pending.shift()
-      show(mine ? "mine" : "", data)
-    },
-    closed: (event, delay, wasOpen) => {
-      pending = []
-      setState("closed", "Disconnected")
-      if (!wasOpen) return
-      const why = event.reason === "" ? "" : ": " + event.reason
-      show("note", "Disconnected (" + event.code + why + "). The page keeps trying.")
-    }
-  })
-  const stats = keep("/stats/" + name, {
-    connecting: () => {},
-    open: () => {},
-    message: (data) => {
-      $("count").textContent = plural(JSON.parse(data).connections, "connection")
-    },
-    closed: () => {
-      $("count").textContent = ""
-    }
-  })
-  return {
-    name,
-    send: talk.send,
-    leave: () => {
-      talk.stop()
-      stats.stop()
-      $("count").textContent = ""
-    }
+$("connection").addEventListener("submit", (event) => {
+  event.preventDefault()
+  endAway()
+  client.disconnect()
+  client.setToken($("token").value.trim())
+  $("problem").textContent = ""
+  for (const { subscription } of channels.values()) subscription?.subscribe()
+  client.connect()
+})
+$("disconnect").addEventListener("click", () => {
+  endAway()
+  if (client.state === "disconnected") return setState("disconnected", "Disconnected")
+  client.disconnect()
+})
+$("cut").addEventListener("click", () => {
+  if (away !== undefined) {
+    endAway()
+    client.connect()
+    return
   }
-}
+  away = setTimeout(() => {
+    away = undefined
+    client.connect()
+  }, awaySeconds * 1000)
+  client.disconnect()
+})
 
 const named = () => {
-  const name = location.hash.slice(1)
-  return isRoom(name) ? name : "lobby"
+  try {
+    const names = location.hash.slice(1).split(",").map(decodeURIComponent).filter((name) => name !== "")
+    return names.length === 0 ? ["lobby"] : names
+  } catch {
+    return ["lobby"]
+  }
+}
+const writeHash = () => {
+  const names = [...channels.values()].filter(({ server }) => !server).map(({ name }) => encodeURIComponent(name))
+  history.replaceState(null, "", "#" + names.join(","))
 }
 
-room.value = named()
-let current = join(named())
-
 addEventListener("hashchange", () => {
-  room.value = named()
-  if (named() === current.name) return
-  current.leave()
-  log.replaceChildren()
-  empty.hidden = false
-  current = join(named())
+  const names = named()
+  for (const channel of [...channels.values()]) {
+    if (!channel.server && !names.includes(channel.name)) unsubscribe(channel)
+  }
+  const joined = names.map(subscribe)
+  select(channels.has(selected?.name) ? selected : joined[0])
 })
 
-$("room-form").addEventListener("submit", (event) => {
+$("join").addEventListener("submit", (event) => {
   event.preventDefault()
-  location.hash = room.value
+  select(subscribe($("name").value))
+  $("name").value = ""
+  writeHash()
+})
+$("leave").addEventListener("click", () => {
+  unsubscribe(selected)
+  select([...channels.values()][0])
+  writeHash()
+  $("name").focus()
+})
+$("history").addEventListener("click", async () => {
+  const channel = selected
+  try {
+    const { offset, publications } = await client.history(channel.name, { limit: 20, reverse: true })
+    show(channel, "note", "History: the newest " + publications.length + " up to offset " + offset)
+    for (const publication of publications.reverse()) showPublication(channel, publication, "history")
+  } catch (error) {
+    show(channel, "note bad", "No history: " + coded(error))
+  }
 })
 
-$("say").addEventListener("submit", (event) => {
+const refuse = (message) => {
+  $("refusal").textContent = message
+  if (message === "") $("text").removeAttribute("aria-invalid")
+  else $("text").setAttribute("aria-invalid", "true")
+}
+
+$("say").addEventListener("submit", async (event) => {
   event.preventDefault()
-  if (text.value === "" || !current.send(text.value)) return
-  pending.push(text.value)
-  text.value = ""
+  const text = $("text").value
+  if (text === "" || selected === undefined || client.state !== "connected") return
+  let data = text
+  if ($("kind").value === "json") {
+    try {
+      data = JSON.parse(text)
+    } catch (error) {
+      return refuse("This is not JSON: " + error.message)
+    }
+  }
+  refuse("")
+  $("text").value = ""
+  try {
+    await client.publish(selected.name, data)
+  } catch (error) {
+    if ($("text").value === "") $("text").value = text
+    refuse("Not published: " + coded(error))
+  }
 })
+$("kind").addEventListener("change", () => refuse(""))
 
-file.addEventListener("change", async () => {
-  const [chosen] = file.files
-  if (chosen !== undefined && !current.send(await chosen.arrayBuffer())) show("note", "The file was not sent.")
-  file.value = ""
-})
+select(named().map(subscribe)[0])
+client.connect()
 `
