@@ -113,7 +113,7 @@ export const make = (
     const publish: Channels["Type"]["publish"] = (channel, data, options = {}) =>
       inNamespace(
         channel,
-        (namespace) => Effect.map(node.publish(channel, namespace, data, options), Option.fromNullable)
+        (namespace) => node.publish(channel, namespace, data, options, undefined, Option.fromNullable)
       )
 
     const withPresence = <A>(channel: string, use: Effect.Effect<A, ProtocolError>) =>

@@ -109,25 +109,29 @@ const unsubscribe = (session: Session, { channel, id }: Of<"unsubscribe">): Hand
     return Effect.map(released, () => session.reply(replies.empty(id, "unsubscribe")))
   })
 
-const publish = (session: Session, { channel, data, id }: Of<"publish">): Handled =>
-  inNamespace(session, channel, "publish", (namespace): Handled => {
-    const { node, user } = session
-    if (data === undefined) return Effect.fail(badRequest("a publication has data"))
-    const subscription = session.subscriptions.get(channel)
-    const publishNow = (data: unknown) =>
-      Effect.asVoid(node.publish(channel, namespace, data, {}, session.infoIn(subscription)))
-    const reply = () => session.reply(replies.empty(id, "publish"))
-    const handler = node.handlerOf(channel)
-    if (handler !== undefined) {
-      return session.atLeisure(handler.publish({ channel, data, caller: session.caller })).pipe(
-        Effect.flatMap((instead) => instead._tag === "None" ? Effect.void : publishNow(instead.value)),
-        Effect.map(reply)
+/** Decides at once and in few steps, since it is what clients do most: it runs when the command is handled. */
+const publish = (session: Session, { channel, data, id }: Of<"publish">): Handled => {
+  const { node, user } = session
+  const found = node.namespaceOf(channel)
+  if (Either.isLeft(found)) return Effect.fail(found.left)
+  const namespace = found.right
+  if (data === undefined) return Effect.fail(badRequest("a publication has data"))
+  const limited = session.limit("publish", namespace)
+  if (limited !== undefined) return Effect.fail(limited)
+  const info = session.infoIn(session.subscriptions.get(channel))
+  const reply = () => session.reply(replies.empty(id, "publish"))
+  const handler = node.handlerOf(channel)
+  if (handler !== undefined) {
+    return session.atLeisure(Effect.suspend(() => handler.publish({ channel, data, caller: session.caller }))).pipe(
+      Effect.flatMap((instead): Handled =>
+        instead._tag === "None" ? Effect.sync(reply) : node.publish(channel, namespace, instead.value, {}, info, reply)
       )
-    }
-    return node.config.insecure || Access.allows(namespace.publish, user, session.isSubscriber(channel))
-      ? Effect.map(publishNow(data), reply)
-      : Effect.fail(errors.permissionDenied)
-  })
+    )
+  }
+  return node.config.insecure || Access.allows(namespace.publish, user, session.isSubscriber(channel))
+    ? node.publish(channel, namespace, data, {}, info, reply)
+    : Effect.fail(errors.permissionDenied)
+}
 
 const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>
   inNamespace(session, channel, "history", (namespace): Handled => {

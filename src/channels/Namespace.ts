@@ -227,24 +227,30 @@ const longest = 255
 export const resolver = (
   options: NamespacesOptions
 ): (channel: string) => Either.Either<Namespace, ProtocolError> => {
-  const plain = options.withoutNamespace === undefined ? undefined : make("", options.withoutNamespace)
-  const named = new Map(Object.entries(options.namespaces ?? {}).map(([name, found]) => [name, make(name, found)]))
+  // The answers are made once: this runs for every command.
+  const answer = (name: string, options: NamespaceOptions) => {
+    const namespace = make(name, options)
+    return { pattern: namespace.pattern, found: Either.right(namespace) }
+  }
+  const plain = options.withoutNamespace === undefined ? undefined : answer("", options.withoutNamespace)
+  const named = new Map(Object.entries(options.namespaces ?? {}).map(([name, found]) => [name, answer(name, found)]))
   return (channel) => {
     if (channel === "" || channel.length > longest) {
       return Either.left(badRequest(`a channel's name has 1 to ${longest} characters`))
     }
     const start = channel.startsWith("$") ? 1 : 0
     const boundary = channel.indexOf(":", start)
-    const namespace = boundary < 0 ? plain : named.get(channel.slice(start, boundary))
-    if (namespace === undefined) return Either.left(errors.unknownChannel)
-    if (namespace.pattern !== undefined) {
-      return namespace.pattern.test(channel.slice(boundary < 0 ? start : boundary + 1))
-        ? Either.right(namespace)
+    const known = boundary < 0 ? plain : named.get(channel.slice(start, boundary))
+    if (known === undefined) return Either.left(errors.unknownChannel)
+    const { found, pattern } = known
+    if (pattern !== undefined) {
+      return pattern.test(channel.slice(boundary < 0 ? start : boundary + 1))
+        ? found
         : Either.left(badRequest("the channel's name does not match the namespace's pattern"))
     }
 
     return /^[\x00-\x7f]*$/.test(channel)
-      ? Either.right(namespace)
+      ? found
       : Either.left(badRequest("a channel's name is ASCII, unless its namespace says otherwise"))
   }
 }

@@ -108,28 +108,28 @@ export class Node {
       (error) => Effect.logWarning(`Could not ${what}`, error).pipe(Effect.annotateLogs({ package: "effect-ws-hub" }))
     )
 
-  publish(
+  /** Encodes the data when it is called, not when the effect runs; `done` makes the result of the position. */
+  publish<A>(
     channel: string,
     namespace: Namespace.Namespace,
     data: unknown,
     options: PublishOptions,
-    info?: ClientInfo
-  ): Effect.Effect<StreamPosition | undefined, ProtocolError> {
-    return Effect.suspend(() => {
-      const text = stringify(data)
-      if (text === undefined) return Effect.fail(badRequest("the data is not JSON"))
-      const publication = {
-        data: text,
-        info,
-        tags: options.tags,
-        stream: options.skipHistory === true ? undefined : namespace.stream,
-        idempotencyKey: options.idempotencyKey
-      }
-      const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
-      return coalescer === undefined
-        ? Effect.mapError(this.broker.publish(channel, publication), internalError)
-        : Effect.as(coalescer.offer(channel, publication), undefined)
-    })
+    info: ClientInfo | undefined,
+    done: (position: StreamPosition | undefined) => A
+  ): Effect.Effect<A, ProtocolError> {
+    const text = stringify(data)
+    if (text === undefined) return Effect.fail(badRequest("the data is not JSON"))
+    const publication = {
+      data: text,
+      info,
+      tags: options.tags,
+      stream: options.skipHistory === true ? undefined : namespace.stream,
+      idempotencyKey: options.idempotencyKey
+    }
+    const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
+    return coalescer === undefined
+      ? Effect.mapBoth(this.broker.publish(channel, publication), { onFailure: internalError, onSuccess: done })
+      : Effect.map(coalescer.offer(channel, publication), () => done(undefined))
   }
 
   /** Makes what joins the publications of a namespace. */

@@ -176,11 +176,23 @@ const readers: { readonly [Tag in Exclude<Command["_tag"], "pong">]: (id: number
 /** The first of these that a document has is what it says. */
 const tags = Object.keys(readers) as Array<keyof typeof readers>
 
+const ranks: ReadonlyMap<string, number> = new Map(tags.map((tag, rank) => [tag, rank]))
+
 const mostIds = 2 ** 32 - 1
+
+/** A document has one of them, as a rule, among few keys: quicker to find than to look for each. */
+const tagOf = (fields: Fields): keyof typeof readers | undefined => {
+  let best = tags.length
+  for (const key in fields) {
+    const rank = ranks.get(key)
+    if (rank !== undefined && rank < best && fields[key] !== null) best = rank
+  }
+  return tags[best]
+}
 
 const read = (document: string): Command => {
   const fields = object(JSON.parse(document))
-  const tag = tags.find((tag) => field(fields, tag) !== undefined)
+  const tag = tagOf(fields)
   const id = integer(fields, "id")
   if (tag === undefined) return id === 0 && Object.keys(fields).length === 0 ? { _tag: "pong" } : malformed()
   if (id > mostIds || id === 0 && tag !== "send") return malformed()

@@ -37,6 +37,8 @@ import { type Subscription, ttlOf } from "./Subscription.js"
 
 const decoder = new TextDecoder()
 
+type Asked = Exclude<Protocol.Command, { _tag: "pong" }>
+
 /** Time that a change from outside waits for the command that is being handled. */
 const patience = 5000
 
@@ -142,20 +144,23 @@ export class Session {
     const allowed = command._tag === "connect" ? this.status === "Waiting" : this.status === "Connected"
     if (!allowed) return Effect.fail(disconnects.badRequest)
     if (command._tag === "pong") return this.pong()
-    const { id } = command
-    return this.run(command).pipe(
-      Effect.catchTag("ProtocolError", (error) =>
-        Effect.suspend(() => {
-          if (command._tag === "connect") this.status = "Refused"
-          ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
-          // Nobody waits for an answer to `send`.
-          if (command._tag !== "send") this.reply(Protocol.replies.error(id, error))
-          return this.node.complain(command._tag, error)
-        }))
+    return Effect.catchAll(
+      this.run(command),
+      (error) => error._tag === "Disconnect" ? Effect.fail(error) : this.refuse(command, error)
     )
   }
 
-  private run(command: Exclude<Protocol.Command, { _tag: "pong" }>): Commands.Handled {
+  private refuse(command: Asked, error: ProtocolError): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (command._tag === "connect") this.status = "Refused"
+      ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
+      // Nobody waits for an answer to `send`.
+      if (command._tag !== "send") this.reply(Protocol.replies.error(command.id, error))
+      return this.node.complain(command._tag, error)
+    })
+  }
+
+  private run(command: Asked): Commands.Handled {
     if (command._tag !== "connect") return Commands.handle(this, command)
     this.status = "Connecting"
     return Connecting.connect(this, command, () => this.connected())

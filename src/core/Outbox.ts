@@ -148,7 +148,7 @@ export class Outbox {
   private offerLarge(frame: Frame.Frame): boolean {
     this.flush()
     if (this.backlog !== undefined) return this.gather(this.backlog, frame)
-    return this.gatheredBytes + frame.size > this.config.outboxBytes 
+    return this.gatheredBytes + frame.size > this.config.outboxBytes
       ? this.overflow(frame.overflow ?? this.config.overflow)
       : this.offerNow(frame)
   }
