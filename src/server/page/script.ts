@@ -14,6 +14,10 @@ const coded = ({ code, message, reason }) => (reason ?? message) + " (" + code +
 const keptLines = 500
 const shownMembers = 100
 const awaySeconds = 5
+/** By the server itself, for example since the token says so. */
+const alreadySubscribed = 105
+/** The codes for a token that is missing, wrong, expired or not enough. */
+const aboutTokens = [1, 101, 103, 109, 3500, 3501]
 
 const url = new URL("connection/websocket", location.href)
 url.protocol = url.protocol.replace("http", "ws")
@@ -187,7 +191,12 @@ const subscribe = (name) => {
   subscription.on("publication", (publication) => onPublication(channel, publication))
   subscription.on("join", ({ info }) => onMember(channel, info, true))
   subscription.on("leave", ({ info }) => onMember(channel, info, false))
-  subscription.on("unsubscribed", (context) => onUnsubscribed(channel, context))
+  subscription.on("unsubscribed", (context) => {
+    if (context.code !== alreadySubscribed || !channel.granted) return onUnsubscribed(channel, context)
+    client.removeSubscription(subscription)
+    Object.assign(channel, { server: true, state: "subscribed", subscription: undefined })
+    draw()
+  })
   subscription.subscribe()
   return channel
 }
@@ -203,6 +212,7 @@ const unsubscribe = (channel) => {
 const onServer = (event, handle) =>
   client.on(event, (context) => {
     const channel = channels.get(context.channel) ?? makeChannel(context.channel, true)
+    channel.granted = true
     handle(channel, context)
     if (selected === undefined) select(channel)
   })
@@ -244,10 +254,11 @@ client.on("disconnected", (context) => {
   if (away !== undefined) return setState("away", "Away for " + awaySeconds + " seconds")
   setState("disconnected", "Disconnected")
   if (context.code === 0) return
-  $("problem").textContent = "The server does not let this page in: " + coded(context) + ". " +
-    ($("token").value.trim() === ""
-      ? "It may want a token: effect-ws-hub gen-token makes one."
-      : "The token may be wrong or have expired.")
+  const hint = $("token").value.trim() === ""
+    ? " It may want a token: effect-ws-hub gen-token makes one."
+    : " The token may be wrong or have expired."
+  $("problem").textContent = "The connection ended: " + coded(context) + "." +
+    (aboutTokens.includes(context.code) ? hint : "")
 })
 client.on("error", ({ error }) => {
   if (client.state === "connecting") setState("connecting", "Connecting: " + error.message)
