@@ -239,6 +239,7 @@ export const Unauthorized = Schema.Struct({ code: Schema.Literal(101), message: 
  * @since 1.0.0
  * @category tags
  */
+// @effect-diagnostics-next-line leakingRequirements:off
 export class ApiKey extends HttpApiMiddleware.Tag<ApiKey>()("effect-ws-hub/ServerApi/ApiKey", {
   failure: Unauthorized,
   security: {

@@ -419,8 +419,7 @@ describe("a handler", () => {
       const join = (layer: Layer.Layer<Channels | Recording>) =>
         Effect.flatMap(Recording, (client) => client.join("chat:room-7", { nick: "ada" })).pipe(
           reason,
-          Effect.provide(layer),
-          Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+          Effect.provide([layer, Logger.replace(Logger.defaultLogger, logger)])
         )
       const boom = (): never => {
         throw new Error("boom")

@@ -128,6 +128,7 @@ describe("errors that the server finds itself", () => {
   }
   for (const [code, produce] of Object.entries(table)) {
     it.scopedLive(code, () =>
+      // @effect-diagnostics-next-line anyUnknownInErrorContext:off
       Effect.gen(function*() {
         const server = yield* serve()
         const bystander = yield* connected(server)
@@ -281,6 +282,7 @@ describe("disconnects that the server finds itself", () => {
 
   const gives = (code: number, options: ServeOptions, produce: (server: Server) => Scoped<void>) =>
     it.scopedLive(`${code}`, () =>
+      // @effect-diagnostics-next-line anyUnknownInErrorContext:off
       Effect.gen(function*() {
         const server = yield* serve(options)
         const bystander = yield* connected(server)
