@@ -131,11 +131,12 @@ export const make = (
       Effect.suspend(() => {
         if (node.isClosed) return Effect.fail(disconnects.shutdown)
         const session = new Session(node, connection)
-        node.roster.open(session)
-        return Effect.zipRight(
-          Scope.addFinalizer(connection.scope, session.end),
-          connection.runForEach(session.onMessage)
-        )
+        // An interrupt between the two would leave the session in the roster.
+        const open = Effect.suspend(() => {
+          node.roster.open(session)
+          return Scope.addFinalizer(connection.scope, session.end)
+        })
+        return Effect.zipRight(Effect.uninterruptible(open), connection.runForEach(session.onMessage))
       })
 
     return Channels.of({

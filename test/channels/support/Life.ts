@@ -216,6 +216,8 @@ export const life = (seed: number): Effect.Effect<Told> =>
         yield* settle
         yield* pass(1000)
         yield* settle
+        // What failed to be removed has expired by now.
+        rough.failedPresence.clear()
         const tops = new Map<string, StreamPosition>()
         for (const channel of channels) {
           if (stream !== undefined) {
@@ -237,8 +239,6 @@ export const life = (seed: number): Effect.Effect<Told> =>
 
       // The layer's scope closes in the middle of whatever is going on.
       log.push("close")
-      rough.failedToUnsubscribe.clear()
-      rough.failedPresence.clear()
       const closing = yield* Effect.fork(Effect.uninterruptible(Scope.close(inside, Exit.void)))
       yield* yields(pick(20))
       for (let i = 0; i < 40 && Option.isNone(yield* Fiber.poll(closing)); i++) {

@@ -87,7 +87,11 @@ export class Rough {
       subscribe: (channel) =>
         this.operation(
           `subscribe ${channel}`,
-          Effect.tap(inner.subscribe(channel), () => Effect.sync(() => this.heard.add(channel)))
+          Effect.tap(inner.subscribe(channel), () =>
+            Effect.sync(() => {
+              this.heard.add(channel)
+              this.failedToUnsubscribe.delete(channel)
+            }))
         ),
       unsubscribe: (channel) =>
         this.operation(
