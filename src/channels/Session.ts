@@ -402,10 +402,11 @@ export class Session {
       if (subscription.status !== "Live" && this.subscriptions.get(subscription.channel) !== subscription) {
         return Effect.void
       }
-      return Effect.map(
-        Subscribing.release(subscription),
-        () => this.push(Protocol.pushes.unsubscribe(subscription.channel, reason))
-      )
+      // A subscribe command that was interrupted, since the connection ends, has not been answered.
+      const isKnown = subscription.status !== "Starting"
+      return Effect.map(Subscribing.release(subscription), () => {
+        if (isKnown) this.push(Protocol.pushes.unsubscribe(subscription.channel, reason))
+      })
     })
   }
 

@@ -72,6 +72,7 @@ export const life = (seed: number): Effect.Effect<Told> =>
         { fails: 0, stalls: 0, loses: 8 },
         { fails: 4, stalls: 4, loses: 4 }
       ][pick(4)] ?? calm
+      rough.isLossless = rough.roughness.loses === 0
       const hub = yield* Hub.make({ closeGrace: [0, 100, 5000][pick(3)] ?? 0, heartbeatInterval: "off" })
       const inside = yield* Scope.make()
       const authenticator: Authenticator["Type"] = {

@@ -165,6 +165,7 @@ export class ModelClient {
       if (!(yield* socket.peer.isGone)) return
       const { code } = yield* socket.peer.closed
       this.seen.closed.add(code)
+      if (code === 3010 && this.rough.isLossless && this.lost.size === 0) this.wrong("told of a gap that was none")
       const late = code === 3501 && socket.refused && socket.said > 1
       if (forbidden.has(code) && !late) this.wrong(`closed with ${code}`)
       for (const [channel, { position }] of this.subscribed) this.remember(channel, position)
@@ -227,6 +228,9 @@ export class ModelClient {
       return Effect.void
     }
     if (push.unsubscribe !== undefined) {
+      if (push.unsubscribe.code === 2500 && this.rough.isLossless && !this.lost.has(channel)) {
+        this.wrong(`told of a gap in ${channel}, where nothing was lost`)
+      }
       this.end(channel)
       if (push.unsubscribe.code < 2500) this.wanted.delete(channel)
       else if (!found.serverSide) return this.say([this.toSubscribe(channel)])

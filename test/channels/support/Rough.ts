@@ -35,6 +35,8 @@ type Told = "joining" | "joined" | "leaving" | "left"
 
 export class Rough {
   roughness: Roughness = calm
+  /** Nothing that it was to tell is lost. */
+  isLossless = true
   /** What was done that no law allows. */
   readonly violations: Array<string> = []
   /** Channels that the broker tells of. */
@@ -198,7 +200,7 @@ export class Rough {
     const queue = this.events.get(channel) ?? []
     return Effect.whileLoop({
       while: () => queue.length > 0 || !this.events.delete(channel),
-      body: () => yields(this.pick(6)),
+      body: () => yields(this.pick(4) === 0 ? this.pick(60) : this.pick(6)),
       step: () => {
         const event = queue.shift()
         if (event === undefined) return
