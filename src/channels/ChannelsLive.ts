@@ -3,8 +3,10 @@
  *
  * @since 1.0.0
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
@@ -119,25 +121,32 @@ export const make = (
     const withPresence = <A>(channel: string, use: Effect.Effect<A, ProtocolError>) =>
       inNamespace(channel, (namespace) => namespace.presence ? use : Effect.fail(errors.notAvailable))
 
+    /** In the node's care: whoever asked for the changes may be interrupted, and they go on. */
     const each = (
       sessions: ReadonlyArray<Session>,
       change: (session: Session) => Effect.Effect<void>
     ): Effect.Effect<number> =>
-      Effect.as(
-        Effect.forEach(sessions, (session) => session.change(change(session)), {
-          concurrency: "unbounded",
-          discard: true
-        }),
-        sessions.length
-      )
+      Effect.suspend(() => {
+        if (node.isClosed) return Effect.succeed(0)
+        const changes = sessions.map((session) => {
+          const done = Deferred.unsafeMake<void>(FiberId.none)
+          node.fork(Effect.asVoid(Effect.intoDeferred(session.change(change(session)), done)))
+          return done
+        })
+        return Effect.as(Effect.forEach(changes, Deferred.await, { discard: true }), sessions.length)
+      })
 
     const serve = (connection: Connection): Effect.Effect<void, Disconnect> =>
       Effect.suspend(() => {
         if (node.isClosed) return Effect.fail(disconnects.shutdown)
         const session = new Session(node, connection)
-        node.roster.open(session)
+        // An interrupt between the two would leave the session in the roster.
+        const open = Effect.suspend(() => {
+          node.roster.open(session)
+          return Scope.addFinalizer(connection.scope, session.end)
+        })
         return Effect.zipRight(
-          Scope.addFinalizer(connection.scope, session.end),
+          Effect.uninterruptible(open),
           Effect.ensuring(
             Effect.mapError(connection.runForEach(session.onMessage), spoken),
             Effect.sync(() => node.roster.leave(session))

@@ -130,15 +130,22 @@ export class Members {
     if (channel !== undefined && !subscription.positioned) channel.careful--
   }
 
-  /** At once nothing of the channel reaches the subscription; the broker is told in the effect. */
+  /** Nothing of the channel reaches the subscription from the first step on; then the broker is told. */
   leave(subscription: Subscription): Effect.Effect<void, BrokerError> {
     const { connection } = subscription.session
     const channel = this.channels.get(subscription.channel)
     if (channel === undefined || channel.subscriptions.get(connection.id) !== subscription) return Effect.void
-    channel.subscriptions.delete(connection.id)
-    ChannelMetrics.subscriptions.unsafeUpdate(--this.subscribed, [])
-    if (subscription.status === "Starting" || subscription.positioned) channel.careful--
-    return Effect.zipRight(connection.leave(channel.topic), this.forget(channel))
+    const careful = subscription.status === "Starting" || subscription.positioned
+    // It leaves the topic first: without anyone who needs care, a publication goes to all in the topic.
+    return Effect.zipRight(
+      connection.leave(channel.topic),
+      Effect.suspend(() => {
+        channel.subscriptions.delete(connection.id)
+        ChannelMetrics.subscriptions.unsafeUpdate(--this.subscribed, [])
+        if (careful) channel.careful--
+        return this.forget(channel)
+      })
+    )
   }
 
   listen(name: string, namespace: Namespace, listener: Listener): Effect.Effect<void, BrokerError> {

@@ -198,9 +198,12 @@ export const release = (subscription: Subscription): Effect.Effect<void> =>
 export const take = (subscription: Subscription, reason: Unsubscribe): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { channel, session } = subscription
-    return session.subscriptions.get(channel) === subscription
-      ? Effect.map(release(subscription), () => session.push(pushes.unsubscribe(channel, reason)))
-      : Effect.void
+    if (session.subscriptions.get(channel) !== subscription) return Effect.void
+    // A subscribe command that was interrupted, since the connection ends, has not been answered.
+    const isKnown = subscription.status !== "Starting"
+    return Effect.map(release(subscription), () => {
+      if (isKnown) session.push(pushes.unsubscribe(channel, reason))
+    })
   })
 
 const nothing: Asked = {
