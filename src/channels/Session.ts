@@ -303,7 +303,13 @@ export class Session {
             ping: config.pingInterval / 1000
           }))
       )
-    }).pipe(Effect.tapErrorCause(() => this.releaseAll))
+    }).pipe(Effect.tapErrorCause(() =>
+      Effect.suspend(() => {
+        // The socket may stay open for a while, and must not count among its user's.
+        node.roster.leave(this)
+        return this.releaseAll
+      })
+    ))
   }
 
   /** From here on the user is known, and so are the channels that the server subscribes it to. */
