@@ -160,6 +160,8 @@ export class Node {
       Coalesce.make<BrokerPublish>({
         window: namespace.coalesceWindow,
         combine: (_, later) => later,
+        // Only the newest is kept, so that a channel that is busy does not end its window early.
+        keyBytes: Number.MAX_SAFE_INTEGER,
         size: ({ data }) => data.length,
         publish: (channel, publication) =>
           this.attempt("publish", Effect.asVoid(this.broker.publish(channel, publication)))
