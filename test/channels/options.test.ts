@@ -399,6 +399,21 @@ describe("a client that does not read", () => {
       }))
   }
 
+  for (const wanted of ["forceRecovery", "allowRecovery", "forcePositioning", "allowPositioning"] as const) {
+    it.scopedLive(`${wanted} goes with no other policy than disconnect`, () =>
+      Effect.gen(function*() {
+        const kept = { historySize: 1, historyTtl: "1 minute", [wanted]: true }
+        for (const overflow of ["drop-oldest", "drop-newest", "conflate"] as const) {
+          const { message } = yield* Effect.flip(serve(withNamespaces({ lossy: { ...kept, overflow } })))
+          assert.strictEqual(
+            message,
+            `namespaces.lossy.overflow: expected disconnect, since ${wanted} must not lose anything, got "${overflow}".`
+          )
+        }
+        yield* serve(withNamespaces({ lossless: { ...kept, overflow: "disconnect" } }))
+      }))
+  }
+
   it.scopedLive("disconnect: one more is too much, even where another channel has filled the outbox", () =>
     Effect.gen(function*() {
       const server = yield* serve({ hub, ...policies })
