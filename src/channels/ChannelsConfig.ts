@@ -95,6 +95,21 @@ const count = (key: string, value: number | undefined, fallback: number): number
   throw new InvalidOption({ key, expected: "a whole number, or 0 for no limit", actual })
 }
 
+/** Where nothing may be lost, nothing may be dropped. */
+const checkOverflow = ({ namespaces = {}, withoutNamespace = {} }: NamespacesOptions): void => {
+  const all = Object.entries(namespaces).map(([name, options]) => [`namespaces.${name}`, options] as const)
+  for (const [path, options] of [["withoutNamespace", withoutNamespace] as const, ...all]) {
+    const wanted = (["forceRecovery", "allowRecovery", "forcePositioning", "allowPositioning"] as const)
+      .find((key) => options[key] === true)
+    if (wanted === undefined || (options.overflow ?? "disconnect") === "disconnect") continue
+    throw new InvalidOption({
+      key: `${path}.overflow`,
+      expected: `disconnect, since ${wanted} must not lose anything`,
+      actual: options.overflow
+    })
+  }
+}
+
 /**
  * Checks the options and fills in the defaults. The error names the option that is wrong.
  *
@@ -111,6 +126,7 @@ export const make = (options: ChannelsOptions): Either.Either<ChannelsConfig, In
       if (pingInterval > 0 && pongTimeout >= pingInterval) {
         throw new InvalidOption({ key: "pongTimeout", expected: "less than pingInterval", actual: options.pongTimeout })
       }
+      checkOverflow(options)
       const personal = options.personalChannel
       return {
         insecure: options.insecure ?? false,

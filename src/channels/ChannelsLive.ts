@@ -233,11 +233,7 @@ export const make = (
           node.rpcs.add({ method, run: (data, caller) => Effect.provide(handler(data, caller), context) })
         ),
       call: (method, data, caller = server) =>
-        Effect.catchIf(
-          node.call(method, data, caller),
-          (error) => error === errors.notAvailable,
-          () => Effect.fail(errors.methodNotFound)
-        ),
+        Effect.suspend(() => node.answersCalls ? node.call(method, data, caller) : Effect.fail(errors.methodNotFound)),
       onMessage: (handler) =>
         Effect.contextWithEffect((context) =>
           node.receivers.add((data, caller) => Effect.provide(handler(data, caller), context))

@@ -76,7 +76,13 @@ export const connect = (
         ping: node.config.pingInterval / 1000
       })))
   }).pipe(
-    Effect.tapErrorCause(() => session.releaseAll),
+    Effect.tapErrorCause(() =>
+      Effect.suspend(() => {
+        // The socket may stay open for a while, and must not count among its user's.
+        node.roster.leave(session)
+        return session.releaseAll
+      })
+    ),
     (effect) => session.exclusively(effect)
   )
 }

@@ -139,6 +139,8 @@ export class Node {
       Coalesce.make<BrokerPublish>({
         window: namespace.coalesceWindow,
         combine: (_, later) => later,
+        // Only the newest is kept, so that a channel that is busy does not end its window early.
+        keyBytes: Number.MAX_SAFE_INTEGER,
         size: ({ data }) => data.length,
         publish: (channel, publication) =>
           this.attempt("publish", Effect.asVoid(this.broker.publish(channel, publication)))
@@ -186,11 +188,14 @@ export class Node {
     return Effect.mapError(this.presence.stats(channel), internalError)
   }
 
+  /** Whether there are methods to call. */
+  get answersCalls(): boolean {
+    return this.rpcs.find(() => true) !== undefined
+  }
+
   call(method: string, data: unknown, caller: Caller): Effect.Effect<unknown, ProtocolError | Disconnect> {
     const found = this.rpcs.find((entry) => entry.method === method)
-    if (found === undefined) {
-      return Effect.fail(this.rpcs.find(() => true) === undefined ? errors.notAvailable : errors.methodNotFound)
-    }
+    if (found === undefined) return Effect.fail(this.answersCalls ? errors.methodNotFound : errors.notAvailable)
     return guarded(Effect.suspend(() => found.run(data, caller)))
   }
 

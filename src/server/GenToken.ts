@@ -1,10 +1,8 @@
 /**
  * The command `gen-token`.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import { SignJWT } from "jose"
+import * as TokenSigner from "../channels/TokenSigner.js"
 import { millis } from "./Leaf.js"
 import { type ClientConfig, Unusable } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
@@ -13,8 +11,8 @@ const list = (text: string | undefined) =>
   (text ?? "").split(",").map((part) => part.trim()).filter((part) => part !== "")
 
 /**
- * A token for a connection, or with `--channel` for a subscription, for these flags. `jose` tells no more than that it
- * failed, so that nothing of the secret is in an error.
+ * A token for a connection, or with `--channel` for a subscription, for these flags. Why signing failed is not told, so
+ * that nothing of the secret is in an error.
  */
 export const token = ({ token: { audience, hmacSecret, issuer } }: ClientConfig, flags: Flags) =>
   Effect.gen(function*() {
@@ -40,19 +38,17 @@ export const token = ({ token: { audience, hmacSecret, issuer } }: ClientConfig,
         message: "--channels: it is for the token of a connection, and --channel makes one for a subscription."
       })
     }
-    const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-    const claims = {
-      sub: flags.get("--user") ?? "",
-      iat: now,
-      ...(ttl === 0 ? {} : { exp: now + Math.floor(ttl / 1000) }),
-      ...(channel === undefined ? {} : { channel }),
-      ...(channels.length === 0 ? {} : { channels }),
-      ...(audience === undefined ? {} : { aud: audience }),
-      ...(issuer === undefined ? {} : { iss: issuer })
+    const options = {
+      secret: hmacSecret,
+      user: flags.get("--user") ?? "",
+      expireIn: ttl === 0 ? undefined : ttl,
+      audience,
+      issuer
     }
-    const key = new TextEncoder().encode(Redacted.value(hmacSecret))
-    return yield* Effect.tryPromise({
-      try: () => new SignJWT(claims).setProtectedHeader({ alg: "HS256", typ: "JWT" }).sign(key),
-      catch: () => new Unusable({ message: "the token could not be signed with client.token.hmacSecret." })
-    })
+    return yield* Effect.mapError(
+      channel === undefined
+        ? TokenSigner.connection({ ...options, channels: channels.length === 0 ? undefined : channels })
+        : TokenSigner.subscription({ ...options, channel }),
+      () => new Unusable({ message: "the token could not be signed with client.token.hmacSecret." })
+    )
   })

@@ -17,6 +17,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { WebSocket } from "ws"
 import { Authenticator, type ConnectRequest, type Credentials, type Grant } from "../../src/channels/Authenticator.js"
@@ -28,6 +29,7 @@ import * as ChannelsLive from "../../src/channels/ChannelsLive.js"
 import type { NamespaceOptions, NamespacesOptions } from "../../src/channels/Namespace.js"
 import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { disconnects, errors, ProtocolError } from "../../src/channels/ProtocolCode.js"
+import * as NodeServerApi from "../../src/node/NodeServerApi.js"
 import { connect, type End, type Peer, portOf } from "../node/support.js"
 
 // --- tokens
@@ -181,6 +183,8 @@ export type ServeOptions = ChannelsOptions & {
   readonly hub?: HubConfig.HubOptions | undefined
   /** Whether clients without a token are let in. Defaults to `true`. */
   readonly anonymous?: boolean | undefined
+  /** With one there is the server API beside the websocket. */
+  readonly apiKey?: string | undefined
 }
 
 /** Everybody may do everything that is switched on. */
@@ -228,12 +232,15 @@ export const namespaces = {
 } satisfies NamespacesOptions
 
 /** Serves channels on a free port. Anonymous clients are let in. */
-export const serve = ({ anonymous = true, hub, ...options }: ServeOptions = {}) =>
+export const serve = ({ anonymous = true, apiKey, hub, ...options }: ServeOptions = {}) =>
   Effect.gen(function*() {
     const asked = new Asked()
     const faults = new Faults()
     const http = NodeGuard.createServer()
-    const routes = NodeUpgrade.layer("/connection/websocket", { origins: "any", ...mount })
+    const routes = Layer.merge(
+      NodeUpgrade.layer("/connection/websocket", { origins: "any", ...mount }),
+      NodeServerApi.layer({ keys: apiKey === undefined ? [] : [Redacted.make(apiKey)] })
+    )
     const context = yield* Layer.build(
       HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
         Layer.provideMerge(ChannelsLive.layer({ ...namespaces, ...options })),

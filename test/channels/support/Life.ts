@@ -282,4 +282,4 @@ export const life = (seed: number): Effect.Effect<Told> =>
       Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
       withChaos(seed, [0, 0.03, 0.1][pick(3)] ?? 0)
     )
-  }) as Effect.Effect<Told>
+  }).pipe(Effect.orDie)

@@ -82,8 +82,10 @@ export class Rough {
     }
     this.broker = {
       publish: (channel, publication) => this.operation(`publish ${channel}`, inner.publish(channel, publication)),
-      publishJoin: (channel, info) => this.announce("joining", channel, info, inner.publishJoin(channel, info)),
-      publishLeave: (channel, info) => this.announce("leaving", channel, info, inner.publishLeave(channel, info)),
+      publishJoin: (channel, info) =>
+        this.announce("joining", channel, info, inner.publishJoin(channel, info)),
+      publishLeave: (channel, info) =>
+        this.announce("leaving", channel, info, inner.publishLeave(channel, info)),
       subscribe: (channel) =>
         this.operation(
           `subscribe ${channel}`,
@@ -147,7 +149,7 @@ export class Rough {
     return Effect.suspend(() => {
       const fails = this.chance(this.roughness.fails)
       const failure = Effect.fail(new BrokerError({ operation, cause: new Error("rough") }))
-      const tried = fails && this.pick(2) === 0 ? failure : effect
+      const tried: Effect.Effect<A, E | BrokerError> = fails && this.pick(2) === 0 ? failure : effect
       this.running++
       this.log.push(`  begins ${operation}${fails ? ", to fail" : ""}`)
       return Effect.zipRight(this.pause, tried).pipe(
