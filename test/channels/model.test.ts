@@ -34,6 +34,8 @@ describe("the laws of channels hold on a rough network", () => {
         }
       }
       assert.deepStrictEqual(broken, [])
-      if (only === undefined && count >= 300) for (const [what, times] of Object.entries(seen)) assert.isAbove(times, 10, what)
+      if (only === undefined && count >= 300) {
+        for (const [what, times] of Object.entries(seen)) assert.isAbove(times, 10, what)
+      }
     }), 300_000)
 })

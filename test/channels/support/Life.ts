@@ -50,6 +50,7 @@ export interface Told {
 }
 
 export const life = (seed: number): Effect.Effect<Told> =>
+  // @effect-diagnostics-next-line unsafeEffectTypeAssertion:off
   Effect.gen(function*() {
     const pick = choices(seed)
     const log: Array<string> = []
@@ -98,6 +99,7 @@ export const life = (seed: number): Effect.Effect<Told> =>
       const lost = new Set<string>()
       const clients = users.map((user) => new ModelClient(user, rough, lost))
       const fork = yield* FiberSet.makeRuntime<never>()
+      // @effect-diagnostics-next-line anyUnknownInErrorContext:off
       const aside = (effect: Effect.Effect<unknown, unknown>) => fork(Effect.ignore(effect))
 
       const read = Effect.forEach(clients, (client) => client.read, { discard: true })

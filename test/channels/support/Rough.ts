@@ -82,10 +82,8 @@ export class Rough {
     }
     this.broker = {
       publish: (channel, publication) => this.operation(`publish ${channel}`, inner.publish(channel, publication)),
-      publishJoin: (channel, info) =>
-        this.announce("joining", channel, info, inner.publishJoin(channel, info)),
-      publishLeave: (channel, info) =>
-        this.announce("leaving", channel, info, inner.publishLeave(channel, info)),
+      publishJoin: (channel, info) => this.announce("joining", channel, info, inner.publishJoin(channel, info)),
+      publishLeave: (channel, info) => this.announce("leaving", channel, info, inner.publishLeave(channel, info)),
       subscribe: (channel) =>
         this.operation(
           `subscribe ${channel}`,
