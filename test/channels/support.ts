@@ -138,6 +138,8 @@ export class Faults {
   tell: (event: BrokerEvent) => void = () => {}
   /** What an operation waits for before it begins. */
   before: (operation: Operation, channel: string) => Effect.Effect<void> = () => Effect.void
+  /** What happens after it is done, and before the node knows. */
+  after: (operation: Operation, channel: string) => Effect.Effect<void> = () => Effect.void
 }
 
 const faulty = (faults: Faults) =>
@@ -148,7 +150,10 @@ const faulty = (faults: Faults) =>
         Effect.suspend(() =>
           faults.broken.has(operation)
             ? Effect.fail(new BrokerError({ operation, cause: "broken by the test" }))
-            : Effect.zipRight(faults.before(operation, channel), effect)
+            : Effect.zipLeft(
+              Effect.zipRight(faults.before(operation, channel), effect),
+              Effect.suspend(() => faults.after(operation, channel))
+            )
         )
       return Broker.of({
         publish: (channel, publication) => through("publish", channel, real.publish(channel, publication)),

@@ -50,7 +50,6 @@ export interface Told {
 }
 
 export const life = (seed: number): Effect.Effect<Told> =>
-  // @effect-diagnostics-next-line unsafeEffectTypeAssertion:off
   Effect.gen(function*() {
     const pick = choices(seed)
     const log: Array<string> = []
