@@ -42,7 +42,8 @@ const settle = (subscription: Subscription, grant: Grant, params: Asked | undefi
   const { namespace, session } = subscription
   const { override } = grant
   const mayAsk = session.mayReadHistory(namespace, true)
-  const hasStream = namespace.stream !== undefined
+  // Where publications may be dropped on purpose, a position would only tell of it as a fault.
+  const hasStream = namespace.stream !== undefined && namespace.overflow === "disconnect"
   subscription.recoverable = hasStream && (
     subscription.option("forceRecovery", override) ||
     params?.recoverable === true && (namespace.allowRecovery || mayAsk)

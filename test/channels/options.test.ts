@@ -404,7 +404,9 @@ describe("a client that does not read", () => {
       Effect.gen(function*() {
         const kept = { historySize: 1, historyTtl: "1 minute", [wanted]: true }
         for (const overflow of ["drop-oldest", "drop-newest", "conflate"] as const) {
-          const { message } = yield* Effect.flip(serve(withNamespaces({ lossy: { ...kept, overflow } })))
+          const { message } = yield* Effect.flip(
+            Effect.asVoid(serve(withNamespaces({ lossy: { ...kept, overflow } })))
+          )
           assert.strictEqual(
             message,
             `namespaces.lossy.overflow: expected disconnect, since ${wanted} must not lose anything, got "${overflow}".`
@@ -442,10 +444,10 @@ describe("comparing positions with the stream", () => {
       for (const data of ["heard", "lost"]) yield* server.channels.publish("recovered:x", data)
       assert.deepStrictEqual(yield* sub.data(1), ["heard"])
       // Once is no proof: it may be on its way.
-      yield* TestClock.adjust("5 seconds")
+      yield* TestClock.adjust("6 seconds")
       yield* client.settled
       assert.deepStrictEqual(sub.names, ["subscribing", "subscribed", "publication"])
-      yield* TestClock.adjust("3 seconds")
+      yield* TestClock.adjust("1 second")
       yield* sub.next("subscribing")
       assert.deepInclude(yield* sub.next("subscribing"), unsubscribes.insufficientState)
       assert.deepStrictEqual(yield* sub.data(1), ["lost"])
@@ -477,14 +479,18 @@ describe("comparing positions with the stream", () => {
       const server = yield* serve(options)
       const client = yield* connected(server)
       const [sub, plain] = [yield* client.subscribe("positioned:x"), yield* client.subscribe("kept:x")]
+      const asking = yield* client.subscribe("asking:x", { positioned: true })
+      const beside = yield* (yield* connected(server)).subscribe("asking:x")
       losing(server, "\"lost\"")
       yield* server.channels.publish("kept:x", "lost")
       for (let n = 0; n < 10; n++) {
-        yield* server.channels.publish("positioned:x", n)
+        for (const channel of ["positioned:x", "asking:x"]) yield* server.channels.publish(channel, n)
         yield* TestClock.adjust("2 seconds")
       }
-      assert.strictEqual((yield* sub.data(10)).length, 10)
-      assert.deepStrictEqual(sub.heard("subscribing").length, 1)
+      for (const each of [sub, asking, beside]) {
+        assert.strictEqual((yield* each.data(10)).length, 10)
+        assert.strictEqual(each.heard("subscribing").length, 1)
+      }
       assert.deepStrictEqual(plain.names, ["subscribing", "subscribed"])
     }))
 

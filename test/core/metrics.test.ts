@@ -173,7 +173,7 @@ describe("the log", () => {
         assert.match(line, /\bpackage=effect-ws-hub\b/)
         assert.include(causes.join(), shown)
         for (const secret of secrets) assert.notInclude(line, secret)
-      }).pipe(Effect.provide([HubTest.layer(), Logger.replace(Logger.defaultLogger, capture)]))
+      }).pipe(Effect.provide(Layer.provideMerge(HubTest.layer(), Logger.replace(Logger.defaultLogger, capture))))
     })
   }
 
@@ -190,6 +190,6 @@ describe("the log", () => {
       yield* Effect.zipRight(settle, leaves.peer.reset)
       yield* leaves.connection.closed
       assert.deepStrictEqual(lines, [])
-    }).pipe(Effect.provide([HubTest.layer(), Logger.replace(Logger.defaultLogger, capture)]))
+    }).pipe(Effect.provide(Layer.provideMerge(HubTest.layer(), Logger.replace(Logger.defaultLogger, capture))))
   })
 })
