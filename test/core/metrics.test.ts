@@ -1,6 +1,6 @@
 /** What operators see: the values of the metrics, and the one log line of a handler that fails. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Data, Effect, Logger, Metric } from "effect"
+import { Cause, Data, Effect, Layer, Logger, Metric } from "effect"
 import { Hub, HubMetrics } from "effect-ws-hub"
 import { HubTest } from "effect-ws-hub/testing"
 
