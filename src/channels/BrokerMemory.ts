@@ -69,6 +69,11 @@ export class MemoryNetwork {
   private readonly ears: Array<Ear> = []
   readonly streams: ExpiringMap<MemoryStream>
   readonly outcomes: ExpiringMap<Outcome>
+  /**
+   * Streams from which on one that is read, and was never published to, is not kept: whoever may read channels of any
+   * name could fill the memory. About 200 MB.
+   */
+  mostRead = 1_000_000
   private readonly now: () => number
 
   private constructor(streams: ExpiringMap<MemoryStream>, outcomes: ExpiringMap<Outcome>, now: () => number) {
@@ -92,7 +97,7 @@ export class MemoryNetwork {
       publishLeave: (channel, info) => Effect.sync(() => this.tell({ _tag: "Left", channel, info })),
       subscribe: (channel) => Effect.sync(() => void ear.channels.add(channel)),
       unsubscribe: (channel) => Effect.sync(() => void ear.channels.delete(channel)),
-      history: (channel, request) => Effect.sync(() => this.stream(channel, request.stream, this.now()).read(request)),
+      history: (channel, request) => Effect.sync(() => this.reading(channel, request.stream, this.now()).read(request)),
       removeHistory: (channel) => Effect.sync(() => this.streams.get(channel, this.now())?.removePublications()),
       listen: (listener) =>
         Effect.asVoid(Effect.acquireRelease(Effect.sync(() => ear.listen(listener)), (leave) => Effect.sync(leave)))
@@ -129,6 +134,12 @@ export class MemoryNetwork {
     stream.append(publication, options, now)
     if (this.isHeard(channel)) this.tellPublished(channel, publication, stream.epoch)
     return stream.position
+  }
+
+  private reading(channel: string, options: StreamOptions, now: number): MemoryStream {
+    return this.streams.size >= this.mostRead && this.streams.get(channel, now) === undefined
+      ? new MemoryStream()
+      : this.stream(channel, options, now)
   }
 
   private stream(channel: string, options: StreamOptions, now: number): MemoryStream {

@@ -155,6 +155,19 @@ describe("the broker in memory", () => {
       assert.strictEqual(kept?.count, 0)
     }))
 
+  it.scoped("names that are only read do not fill the memory", () =>
+    Effect.gen(function*() {
+      const network = yield* MemoryNetwork.make
+      const broker = network.node()
+      network.mostRead = 10
+      for (let channel = 0; channel < 100; channel++) yield* broker.history(`${channel}`, { stream })
+      assert.strictEqual(network.streams.size, 10)
+      const known = yield* broker.history("9", { stream })
+      assert.deepStrictEqual(yield* broker.history("9", { stream }), known)
+      const at = yield* broker.publish("99", { data: "1", stream })
+      assert.deepStrictEqual((yield* broker.history("99", { stream })).position, at)
+    }))
+
   it.scoped("what a stream has dropped is given back", () =>
     Effect.gen(function*() {
       const network = yield* MemoryNetwork.make
