@@ -206,7 +206,7 @@ describe("hub.schema.json", () => {
       }),
       { numRuns: 3000 }
     )
-    assert.isAbove(Math.min(taken.yes, taken.no), 100)
+    assert.isAbove(Math.min(taken.yes, taken.no), 30)
   })
 
   it("takes the defaults of all settings that a value is given for above", () => {
