@@ -113,9 +113,9 @@ describe(`twenty clients behind a line that cuts, stalls and delays (seed ${seed
         seconds: long ? 15 : 8,
         delay: 5
       })
-      assert.isAbove(cuts, 10)
-      assert.isAbove(stalls, 3)
-      assert.isAbove(recovered, 10)
+      assert.isAbove(cuts, 50)
+      assert.isAbove(stalls, 20)
+      assert.isAbove(recovered, 50)
       assert.strictEqual(told, 0)
     }))
 

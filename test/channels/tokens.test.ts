@@ -6,7 +6,6 @@ import { createServer } from "node:http"
 import { vi } from "vitest"
 import { Authenticator, type ConnectRequest } from "../../src/channels/Authenticator.js"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
-import * as Secret from "../../src/channels/Secret.js"
 import * as Tokens from "../../src/channels/Tokens.js"
 import * as TokenSigner from "../../src/channels/TokenSigner.js"
 import type { Disconnect, InvalidOption } from "../../src/core/HubError.js"
@@ -908,27 +907,4 @@ describe("signing", () => {
         assert.strictEqual((yield* Effect.flip(TokenSigner.connection(options))).key, key)
       }
     }))
-})
-
-describe("secrets", () => {
-  it.effect("are equal, or not", () =>
-    Effect.gen(function*() {
-      const secret = Redacted.make("s3cret-ä")
-      assert.isTrue(yield* Secret.equals(secret, "s3cret-ä"))
-      for (const other of ["", "s3cret-", "s3cret-äx", "S3cret-ä", "<redacted>", "s3cret-a"]) {
-        assert.isFalse(yield* Secret.equals(secret, other), other)
-      }
-      assert.isFalse(yield* Secret.equals(Redacted.make(""), ""))
-    }))
-
-  it.effect("as texts are", () =>
-    Effect.promise(() =>
-      fc.assert(
-        fc.asyncProperty(fc.string(), fc.string(), async (a, b) => {
-          assert.strictEqual(await Effect.runPromise(Secret.equals(Redacted.make(a), b)), a === b && a !== "")
-          assert.strictEqual(await Effect.runPromise(Secret.equals(Redacted.make(a), a)), a !== "")
-        }),
-        { numRuns: runs }
-      )
-    ))
 })
