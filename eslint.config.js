@@ -14,8 +14,8 @@ const floors = {
     packages: ["effect/", "@effect/platform/", "@effect/platform-node/", "node:", "ws$"]
   },
   channels: { floors: ["core"], packages: ["effect/", "@effect/platform/", "jose/"] },
-  redis: { floors: ["core", "channels"] },
-  client: { floors: ["core", "channels"] },
+  redis: { floors: ["core", "channels"], packages: ["effect/", "redis$", "node:"] },
+  client: { floors: ["core", "channels"], packages: ["effect/", "centrifuge$"] },
   testing: { floors: ["core", "channels"], packages: ["effect/"] },
   server: { floors: ["core", "node", "channels", "redis", "client", "testing"] }
 }
