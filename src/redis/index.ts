@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+export * as PresenceRedis from "./PresenceRedis.js"
 export * as RedisConnection from "./RedisConnection.js"
 export * as RedisOptions from "./RedisOptions.js"
 export type { RedisScript } from "./RedisScripts.js"
