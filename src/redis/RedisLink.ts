@@ -1,0 +1,229 @@
+/**
+ * A connection to one server, and the next one when it is lost.
+ *
+ * @since 1.0.0
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { isIP } from "node:net"
+import { createClient } from "redis"
+import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+
+/**
+ * Opens no connection yet. Reconnecting is ours: an attempt must end in time, a server that is mute must be left, and
+ * what was subscribed must be known to be subscribed again before anybody is told so.
+ */
+const clientOf = (server: RedisServer, config: RedisConfig) => {
+  const { host, port } = server
+  const socket = { host, port, connectTimeout: config.connectTimeout, reconnectStrategy: false } as const
+  const servername = isIP(host) === 0 ? { servername: host } : {}
+  return createClient({
+    socket: server.tls ? { ...servername, ...config.tls, ...socket, tls: true } : socket,
+    ...(server.username === undefined ? {} : { username: server.username }),
+    ...(server.password === undefined ? {} : { password: Redacted.value(server.password) }),
+    database: server.database,
+    disableOfflineQueue: true,
+    maintNotifications: "disabled",
+    // Its own timeout ends when a command is written, and costs an AbortSignal for each.
+    commandOptions: { timeout: 0 }
+  })
+}
+
+/** @internal */
+export type RedisClient = ReturnType<typeof clientOf>
+
+/**
+ * Called once: with an error, or with `undefined` and the reply.
+ *
+ * @internal
+ */
+export type Done = (error: unknown, reply: unknown) => void
+
+class Pending {
+  readonly done: Done
+  readonly deadline: number
+  isSettled = false
+
+  constructor(done: Done, deadline: number) {
+    this.done = done
+    this.deadline = deadline
+  }
+}
+
+/**
+ * What becomes of a link.
+ *
+ * @internal
+ */
+export interface LinkEvents {
+  /** A connection is open, and is not used yet by others. */
+  readonly prepare?: ((client: RedisClient) => Effect.Effect<void, unknown>) | undefined
+  readonly onReady?: (() => void) | undefined
+  readonly onLost?: (() => void) | undefined
+  /** How long a sign of life took, in milliseconds. */
+  readonly onPing?: ((millis: number) => void) | undefined
+}
+
+const firstRetry = 50
+
+/**
+ * Commands go to the server in the order of the calls; those of one turn of the event loop go in one write.
+ *
+ * @internal
+ */
+export class RedisLink {
+  /** While commands are answered. */
+  client: RedisClient | undefined
+  /** Oldest first, since all have the same time. */
+  private readonly pending = new Set<Pending>()
+  /** Sent and not answered, also if nobody waits for the answer any more. */
+  private unanswered = 0
+  private sweep: NodeJS.Timeout | undefined
+  private readonly config: RedisConfig
+  private readonly locate: Effect.Effect<RedisServer, unknown>
+  private readonly events: LinkEvents
+  private failures = 0
+
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, events: LinkEvents = {}) {
+    this.config = config
+    this.locate = locate
+    this.events = events
+  }
+
+  get isReady(): boolean {
+    return this.client !== undefined
+  }
+
+  command(args: ReadonlyArray<string>, done: Done): void {
+    const { client } = this
+    if (client === undefined) return done(new Error("Redis is not connected"), undefined)
+    if (this.unanswered >= this.config.maxPending) {
+      return done(new Error(`Redis is too slow: it has not answered ${this.unanswered} commands`), undefined)
+    }
+    this.unanswered++
+    const pending = new Pending(done, performance.now() + this.config.commandTimeout)
+    this.pending.add(pending)
+    this.sweep ??= setTimeout(this.expire, this.config.commandTimeout)
+    client.sendCommand(args).then(
+      (reply: unknown) => this.answered(pending, undefined, reply),
+      (error: unknown) => this.answered(pending, error, undefined)
+    )
+  }
+
+  private answered(pending: Pending, error: unknown, reply: unknown): void {
+    this.unanswered--
+    this.pending.delete(pending)
+    this.settle(pending, error, reply)
+  }
+
+  private settle(pending: Pending, error: unknown, reply: unknown): void {
+    if (pending.isSettled) return
+    pending.isSettled = true
+    pending.done(error, reply)
+  }
+
+  private readonly expire = (): void => {
+    this.sweep = undefined
+    const now = performance.now()
+    for (const pending of this.pending) {
+      if (pending.deadline > now) {
+        this.sweep = setTimeout(this.expire, Math.ceil(pending.deadline - now))
+        return
+      }
+      this.pending.delete(pending)
+      this.settle(pending, new Error(`Redis did not answer within ${this.config.commandTimeout} ms`), undefined)
+    }
+  }
+
+  /** Connects, and again whenever the connection is lost, for as long as it runs. */
+  get keep(): Effect.Effect<never> {
+    return Effect.forever(
+      Effect.catchAllCause(this.session, (cause) =>
+        Effect.gen(this, function*() {
+          const first = this.failures++ === 0
+          yield* (first ? Effect.logWarning("No connection to Redis", cause) : Effect.logDebug("Still none", cause))
+          const most = Math.min(firstRetry * 2 ** Math.min(this.failures - 1, 20), this.config.retryInterval)
+          yield* Effect.sleep(most * (0.5 + 0.5 * (yield* Random.next)))
+        }))
+    )
+  }
+
+  /** One connection, from its beginning until it is lost. */
+  private get session(): Effect.Effect<never, unknown> {
+    return Effect.scoped(Effect.gen(this, function*() {
+      const server = yield* this.locate
+      const lost = yield* Deferred.make<never, unknown>()
+      const client = yield* this.open(server, lost)
+      yield* Effect.raceFirst(Effect.tryPromise({ try: () => client.connect(), catch: (error) => error }), lost).pipe(
+        Effect.timeoutFail({
+          duration: this.config.connectTimeout,
+          onTimeout: () => new Error(`No connection within ${this.config.connectTimeout} ms`)
+        })
+      )
+      const use = Effect.gen(this, function*() {
+        yield* this.events.prepare?.(client) ?? Effect.void
+        if (this.failures > 0) yield* Effect.logInfo("Connected to Redis")
+        this.failures = 0
+        this.client = client
+        this.events.onReady?.()
+        return yield* Effect.never
+      })
+      return yield* Effect.raceFirst(lost, Effect.raceFirst(use, this.watch(client)))
+    }))
+  }
+
+  private open(
+    server: RedisServer,
+    lost: Deferred.Deferred<never, unknown>
+  ): Effect.Effect<RedisClient, unknown, Scope.Scope> {
+    return Effect.acquireRelease(
+      Effect.try(() => {
+        const client = clientOf(server, this.config)
+        // Without a listener an error ends the process.
+        client.on("error", (error: unknown) => Deferred.unsafeDone(lost, Effect.fail(error)))
+        return client
+      }),
+      (client) =>
+        Effect.sync(() => {
+          const wasReady = this.client === client
+          if (wasReady) this.client = undefined
+          client.destroy()
+          if (wasReady) this.events.onLost?.()
+        })
+    )
+  }
+
+  /** A server that is stopped, or behind a wire that is cut, says nothing: not even that it is gone. */
+  private watch(client: RedisClient): Effect.Effect<never, unknown> {
+    const { commandTimeout, pingInterval } = this.config
+    const ping = Effect.tryPromise({ try: () => client.sendCommand(["PING"]), catch: (error) => error }).pipe(
+      Effect.timeoutFail({
+        duration: commandTimeout,
+        onTimeout: () => new Error(`No sign of life within ${commandTimeout} ms`)
+      })
+    )
+    return Effect.forever(Effect.gen(this, function*() {
+      yield* Effect.sleep(pingInterval)
+      const before = performance.now()
+      yield* ping
+      this.events.onPing?.(performance.now() - before)
+    }))
+  }
+
+  /** Runs `keep` with the real clock: a server does not follow that of a test. */
+  get forkKeep(): Effect.Effect<unknown, never, Scope.Scope> {
+    return this.keep.pipe(
+      Effect.ensuring(Effect.sync(() => {
+        clearTimeout(this.sweep)
+        this.sweep = undefined
+      })),
+      Effect.withClock(Clock.make()),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+  }
+}

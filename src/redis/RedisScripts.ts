@@ -1,0 +1,32 @@
+/**
+ * What Redis does in one step.
+ *
+ * @since 1.0.0
+ */
+import { createHash } from "node:crypto"
+
+/**
+ * A script in Lua that Redis runs as one step, and how its reply is read. `name` says in errors and metrics what it does:
+ * `publish`, `read history`. `decode` may throw.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface RedisScript<out A> {
+  readonly name: string
+  readonly lua: string
+  readonly decode: (reply: unknown) => A
+}
+
+const hashes = new Map<string, string>()
+
+/**
+ * By which Redis knows a script that it has seen.
+ *
+ * @internal
+ */
+export const shaOf = (lua: string): string => {
+  let found = hashes.get(lua)
+  if (found === undefined) hashes.set(lua, found = createHash("sha1").update(lua).digest("hex"))
+  return found
+}
