@@ -15,8 +15,11 @@ import { Authenticator } from "./Authenticator.js"
 import { Broker, type BrokerError, type BrokerPublish, type History, type HistoryRequest } from "./Broker.js"
 import type { Caller, ChannelHandler, HistoryOptions, PublishOptions } from "./Channels.js"
 import * as ChannelsConfig from "./ChannelsConfig.js"
+import { Cluster } from "./Cluster.js"
+import { Others } from "./Everywhere.js"
 import { Members } from "./Members.js"
 import * as Namespace from "./Namespace.js"
+import * as NodeControl from "./NodeControl.js"
 import { Presence, type PresenceStats } from "./Presence.js"
 import { stringify } from "./Protocol.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
@@ -47,6 +50,8 @@ export class Node {
   readonly receivers = new Registered<Rpc>()
   readonly namespaceOf: (channel: string) => Either.Either<Namespace.Namespace, ProtocolError>
   readonly fork: (effect: Effect.Effect<void>) => void
+  /** The other nodes. Set once, as soon as they may ask this one. */
+  others = new Others(() => Effect.succeed({ answers: [], missing: [] }))
   /** Set once, when the layer's scope closes: no more clients. */
   isClosed = false
   private readonly clock: Clock.Clock
@@ -286,6 +291,8 @@ export const make = (
     }
     if (options.withoutNamespace !== undefined) yield* node.coalesce(Namespace.make("", options.withoutNamespace))
     yield* broker.listen(node.members.onEvent)
+    const cluster = yield* Cluster
+    node.others = new Others(yield* cluster.join({ uid: node.uid, answer: NodeControl.answer(node) }))
     yield* Effect.forkScoped(Effect.interruptible(node.ticking))
     // Added last, so it runs first: the clients leave while everything that they need is there.
     yield* Effect.addFinalizer(() =>

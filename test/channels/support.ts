@@ -26,7 +26,10 @@ import * as BrokerMemory from "../../src/channels/BrokerMemory.js"
 import { Channels, mount } from "../../src/channels/Channels.js"
 import type { ChannelsOptions } from "../../src/channels/ChannelsConfig.js"
 import * as ChannelsLive from "../../src/channels/ChannelsLive.js"
+import { Cluster } from "../../src/channels/Cluster.js"
+import { MemoryCluster } from "../../src/channels/ClusterMemory.js"
 import type { NamespaceOptions, NamespacesOptions } from "../../src/channels/Namespace.js"
+import { Presence } from "../../src/channels/Presence.js"
 import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { disconnects, errors, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import * as NodeServerApi from "../../src/node/NodeServerApi.js"
@@ -190,7 +193,27 @@ export type ServeOptions = ChannelsOptions & {
   readonly anonymous?: boolean | undefined
   /** With one there is the server API beside the websocket. */
   readonly apiKey?: string | undefined
+  /** What it shares with other nodes. Absent: it is alone, and all is in its own memory. */
+  readonly shared?: Layer.Layer<Broker | Presence> | Layer.Layer<Broker | Presence | Cluster> | undefined
 }
+
+/** One process, nothing kept. */
+const unshared = Layer.mergeAll(BrokerMemory.layer, PresenceMemory.layer)
+
+/** What nodes in memory share; each is a layer for one node. */
+export const network = (options?: Parameters<typeof MemoryCluster.make>[0]) =>
+  Effect.gen(function*() {
+    const broker = yield* BrokerMemory.MemoryNetwork.make
+    const presence = yield* PresenceMemory.make
+    const cluster = yield* MemoryCluster.make(options)
+    const node = () =>
+      Layer.mergeAll(
+        Layer.succeed(Broker, broker.node()),
+        Layer.succeed(Presence, presence),
+        Layer.succeed(Cluster, cluster.cluster)
+      )
+    return { cluster, node }
+  })
 
 /** Everybody may do everything that is switched on. */
 export const open: NamespaceOptions = {
@@ -237,7 +260,7 @@ export const namespaces = {
 } satisfies NamespacesOptions
 
 /** Serves channels on a free port. Anonymous clients are let in. */
-export const serve = ({ anonymous = true, apiKey, hub, ...options }: ServeOptions = {}) =>
+export const serve = ({ anonymous = true, apiKey, hub, shared = unshared, ...options }: ServeOptions = {}) =>
   Effect.gen(function*() {
     const asked = new Asked()
     const faults = new Faults()
@@ -249,11 +272,8 @@ export const serve = ({ anonymous = true, apiKey, hub, ...options }: ServeOption
     const context = yield* Layer.build(
       HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
         Layer.provideMerge(ChannelsLive.layer({ ...namespaces, ...options })),
-        Layer.provide([
-          Layer.provide(faulty(faults), BrokerMemory.layer),
-          PresenceMemory.layer,
-          scripted(asked, anonymous)
-        ]),
+        Layer.provide(Layer.provideMerge(faulty(faults), shared)),
+        Layer.provide(scripted(asked, anonymous)),
         Layer.provideMerge(Hub.layer(hub)),
         Layer.provide(NodeHttpServer.layer(() => http, { host: "127.0.0.1", port: 0 }))
       )
