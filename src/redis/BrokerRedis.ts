@@ -142,7 +142,7 @@ class Node {
       this.scripts.append,
       channel,
       this.keys(channel),
-      [...this.streamArgs(stream), lengthsOf(payloads), ...payloads],
+      [...this.streamArgs(channel, stream), lengthsOf(payloads), ...payloads],
       (exit) => {
         if (waiters.length === 1 || Exit.isFailure(exit) || exit.value === undefined) {
           for (const done of waiters) done(exit)
@@ -171,8 +171,8 @@ class Node {
       return redis.unsafeRun(
         scripts.passOnce,
         channel,
-        [redis.key(channel), outcome],
-        [window, encodePassing([payload])],
+        [outcome],
+        [redis.key(channel), window, encodePassing([payload])],
         done
       )
     }
@@ -180,23 +180,23 @@ class Node {
       scripts.appendOnce,
       channel,
       [...this.keys(channel), outcome],
-      [...this.streamArgs(stream), window, payload],
+      [...this.streamArgs(channel, stream), window, payload],
       done
     )
   }
 
   private keys(channel: string): ReadonlyArray<string> {
     const { redis } = this
-    return [redis.key(channel, "m"), redis.key(channel, "s"), redis.key(channel)]
+    return [redis.key(channel, "m"), redis.key(channel, "s")]
   }
 
-  private streamArgs({ metaTtl, size, ttl }: StreamOptions): ReadonlyArray<string> {
-    return [randomEpoch(), `${size}`, px(ttl), px(Math.max(metaTtl, ttl))]
+  private streamArgs(channel: string, { metaTtl, size, ttl }: StreamOptions): ReadonlyArray<string> {
+    return [randomEpoch(), `${size}`, px(ttl), px(Math.max(metaTtl, ttl)), this.redis.key(channel)]
   }
 
   history(channel: string, { limit, reverse = false, since, stream }: HistoryRequest) {
     const { redis } = this
-    return redis.run(history, channel, [redis.key(channel, "m"), redis.key(channel, "s")], [
+    return redis.run(history, channel, this.keys(channel), [
       randomEpoch(),
       `${stream.size}`,
       px(Math.max(stream.metaTtl, stream.ttl)),

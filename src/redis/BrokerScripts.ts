@@ -46,20 +46,20 @@ export const publishScripts = (publishing: "PUBLISH" | "SPUBLISH") => {
   const append: RedisScript<StreamPosition | undefined> = {
     name: "publish",
     isRunBound: true,
-    // KEYS: m, s, the pub/sub channel. ARGV: run, candidate, size, ttl, metaTtl, lengths, payload...
+    // KEYS: m, s. ARGV: run, candidate, size, ttl, metaTtl, pub/sub channel, lengths, payload...
     lua: `${position}
 local n = #ARGV
-for i = 7, n do
+for i = 8, n do
   s = s + 1
   redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ARGV[i])
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 m = s .. ':' .. e
 redis.call('SET', KEYS[1], m, 'PX', ARGV[5])
-if n == 7 then
-  redis.call('${publishing}', KEYS[3], 'p' .. m .. ':' .. ARGV[7])
+if n == 8 then
+  redis.call('${publishing}', ARGV[6], 'p' .. m .. ':' .. ARGV[8])
 else
-  redis.call('${publishing}', KEYS[3], 'b' .. (s - n + 7) .. ':' .. e .. ':' .. ARGV[6] .. ';' .. table.concat(ARGV, '', 7))
+  redis.call('${publishing}', ARGV[6], 'b' .. (s - n + 8) .. ':' .. e .. ':' .. ARGV[7] .. ';' .. table.concat(ARGV, '', 8))
 end
 return m`,
     decode: decodePosition
@@ -68,28 +68,28 @@ return m`,
   const appendOnce: RedisScript<StreamPosition | undefined> = {
     name: "publish",
     isRunBound: true,
-    // KEYS: m, s, the pub/sub channel, the idempotency key. ARGV: run, candidate, size, ttl, metaTtl, window, payload
-    lua: `local done = redis.call('GET', KEYS[4])
+    // KEYS: m, s, idempotency key. ARGV: run, candidate, size, ttl, metaTtl, pub/sub channel, window, payload
+    lua: `local done = redis.call('GET', KEYS[3])
 if done then return done end
 ${position}
 s = s + 1
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ARGV[7])
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ARGV[8])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 m = s .. ':' .. e
 redis.call('SET', KEYS[1], m, 'PX', ARGV[5])
-redis.call('SET', KEYS[4], m, 'PX', ARGV[6])
-redis.call('${publishing}', KEYS[3], 'p' .. m .. ':' .. ARGV[7])
+redis.call('SET', KEYS[3], m, 'PX', ARGV[7])
+redis.call('${publishing}', ARGV[6], 'p' .. m .. ':' .. ARGV[8])
 return m`,
     decode: decodePosition
   }
 
   const passOnce: RedisScript<StreamPosition | undefined> = {
     name: "publish",
-    // KEYS: the pub/sub channel, the idempotency key. ARGV: window, message
-    lua: `local done = redis.call('GET', KEYS[2])
+    // KEYS: idempotency key. ARGV: pub/sub channel, window, message
+    lua: `local done = redis.call('GET', KEYS[1])
 if done then return done end
-redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
-redis.call('${publishing}', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[1], '', 'PX', ARGV[2])
+redis.call('${publishing}', ARGV[1], ARGV[3])
 return ''`,
     decode: decodePosition
   }
