@@ -76,7 +76,7 @@ class Nodes {
     this.lease = times.lease
     this.now = now
     this.fork = fork
-    this.key = redis.key(registry, "leases")
+    this.key = redis.key(registry, "nodes")
   }
 
   readonly listener = {
