@@ -57,7 +57,7 @@ export class Others {
     const result = { others: [], missing: [allOthers] }
     if (this.isAway) return Effect.succeed(result)
     this.isAway = true
-    return Effect.as(warn("The other nodes cannot be asked", error), result)
+    return Effect.as(warn(`The other nodes cannot be asked: ${error.message}`), result)
   }
 
   private read<A, I>(
@@ -87,8 +87,8 @@ export class Others {
   }
 }
 
-const warn = (...message: ReadonlyArray<unknown>): Effect.Effect<void> =>
-  Effect.annotateLogs(Effect.logWarning(...message), { package: "effect-ws-hub" })
+const warn = (message: string): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWarning(message), { package: "effect-ws-hub" })
 
 /**
  * Does something here and asks the others for it, at the same time. A request for one client ends where that client is.

@@ -59,6 +59,8 @@ class Nodes {
   private readonly polls = new Map<string, { readonly poll: Poll; readonly parts: Messages.Parts }>()
   private asked = 0
   private isHeard = false
+  /** Members that Redis knows of, unless it has lost them. */
+  private readonly registered = new Set<string>()
   /** Those that were registered when it was last looked. */
   private known: ReadonlyArray<string> = []
   /** Until then nodes may be there that are not registered: Redis was away, and may have lost them. */
@@ -76,7 +78,7 @@ class Nodes {
     this.lease = times.lease
     this.now = now
     this.fork = fork
-    this.key = redis.key(registry, "leases")
+    this.key = redis.key(registry, "nodes")
   }
 
   readonly listener = {
@@ -85,9 +87,7 @@ class Nodes {
       else if (owner === this.inbox) this.onAnswer(message)
     },
     onGap: (owner: string): void => {
-      if (owner !== registry) return
-      this.unsureUntil = this.now() + this.lease
-      this.wake.unsafeOpen()
+      if (owner === registry) this.suspect()
     }
   }
 
@@ -98,7 +98,7 @@ class Nodes {
       yield* this.redis.subscribe(registry)
       yield* this.redis.subscribe(this.inbox)
       this.isHeard = true
-      yield* this.look([...this.members.keys()])
+      yield* this.renewed
       return this.lease / 3
     })
     return Effect.zipRight(
@@ -126,17 +126,38 @@ class Nodes {
       () =>
         Effect.suspend(() => {
           this.members.delete(member.uid)
+          this.registered.delete(member.uid)
           return Effect.ignore(this.redis.run(leave, registry, [this.key], [member.uid]))
         })
     )
   }
 
-  /** Renews the leases of these nodes, and looks which there are. */
-  private look(uids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>, BrokerError> {
-    return Effect.map(this.redis.run(renew, registry, [this.key], [`${this.lease}`, ...uids]), (found) => {
-      if (this.now() >= this.unsureUntil) return this.known = found
-      return this.known = [...new Set([...found, ...this.known])]
+  /** Renews the leases of all members. */
+  private get renewed(): Effect.Effect<void, BrokerError> {
+    return Effect.suspend(() => {
+      const uids = [...this.members.keys()]
+      const before = uids.filter((uid) => this.registered.has(uid)).length
+      return Effect.map(this.run(uids), ({ added, found }) => {
+        // Of those that are new, all are added. One more was lost.
+        this.see(found, added > uids.length - before)
+        for (const uid of uids) this.registered.add(uid)
+      })
     })
+  }
+
+  private run(uids: ReadonlyArray<string>) {
+    return this.redis.run(renew, registry, [this.key], [`${this.lease}`, ...uids])
+  }
+
+  /** What Redis lost is not yet there again: who was known before is asked too, for as long as a lease. */
+  private see(found: ReadonlyArray<string>, isLost: boolean): void {
+    if (isLost) this.suspect()
+    this.known = this.now() < this.unsureUntil ? [...new Set([...found, ...this.known])] : found
+  }
+
+  private suspect(): void {
+    this.unsureUntil = this.now() + this.lease
+    this.wake.unsafeOpen()
   }
 
   private ask(
@@ -147,8 +168,9 @@ class Nodes {
     if (!this.isHeard) {
       return new BrokerError({ operation: "ask the other nodes", cause: "Redis was not connected yet" })
     }
-    return Effect.flatMap(this.look([]), (found) => {
-      const poll = new Poll(found.filter((uid) => uid !== self), isEnough)
+    return Effect.flatMap(this.run([]), ({ found }) => {
+      this.see(found, this.registered.has(self) && !found.includes(self))
+      const poll = new Poll(this.known.filter((uid) => uid !== self), isEnough)
       const id = `${++this.asked}`
       this.polls.set(id, { poll, parts: new Messages.Parts() })
       const text = Messages.encodeRequest({ id, inbox: this.inbox, from: self, request })

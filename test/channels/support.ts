@@ -11,7 +11,7 @@ import {
   type SubscriptionOptions,
   type TypedEventEmitter
 } from "centrifuge"
-import { Disconnect, Hub, type HubConfig, NodeGuard, NodeUpgrade } from "effect-ws-hub"
+import { Disconnect, Hub, type HubConfig, type InvalidOption, NodeGuard, NodeUpgrade } from "effect-ws-hub"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -193,8 +193,8 @@ export type ServeOptions = ChannelsOptions & {
   readonly anonymous?: boolean | undefined
   /** With one there is the server API beside the websocket. */
   readonly apiKey?: string | undefined
-  /** What it shares with other nodes. Absent: it is alone, and all is in its own memory. */
-  readonly shared?: Layer.Layer<Broker | Presence> | Layer.Layer<Broker | Presence | Cluster> | undefined
+  /** What it shares with other nodes, the cluster too. Absent: it is alone, and all is in its own memory. */
+  readonly shared?: Layer.Layer<Broker | Presence, InvalidOption> | undefined
 }
 
 /** One process, nothing kept. */
