@@ -9,7 +9,8 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as Subscribable from "effect/Subscribable"
-import type { HistoryOptions, PresenceStats } from "../channels/Channels.js"
+import type { HistoryOptions } from "../channels/Channels.js"
+import type { PresenceStats } from "../channels/Presence.js"
 import type { ClientInfo } from "../channels/Publication.js"
 import { ConnectionError, type SlowReader } from "./ClientError.js"
 import type { ClientOptions } from "./ClientOptions.js"
@@ -100,7 +101,8 @@ export const make = <E = never, R = never>(
       connected: connection.connected,
       subscribe: (channel, options) => subscriptions.subscribe(channel, options),
       ...requests(connection),
-      rpc: (method, data) => Effect.map(connection.request((sdk) => sdk.rpc(method, data)), (reply): unknown => reply.data),
+      rpc: (method, data) =>
+        Effect.map(connection.request((sdk) => sdk.rpc(method, data)), (reply): unknown => reply.data),
       send: (data) => connection.request((sdk) => sdk.send(data)),
       messages: connection.messages
     })

@@ -8,9 +8,8 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Channel } from "../channels/ChannelDefinition.js"
+import type { Channel, Codec } from "../channels/ChannelDefinition.js"
 import type { HistoryOptions } from "../channels/Channels.js"
-import type { ProtocolError } from "../channels/ProtocolCode.js"
 import type { Publication } from "../channels/Publication.js"
 import { Client } from "./Client.js"
 import { type Gap, Malformed, type SlowReader } from "./ClientError.js"
@@ -59,7 +58,7 @@ export type OptionsArgs<J, E, R> = unknown extends J ? [options?: Options<J, E, 
 type Decode<A> = (publication: Publication) => Effect.Effect<Option.Option<Publication<A>>, Malformed>
 
 const decoder = <A>(
-  { receive }: { readonly receive: Channel<never, A>["receive"] },
+  { receive }: { readonly receive: Codec<A> },
   name: string,
   { malformed = "fail" }: DecodeOptions
 ): Decode<A> =>
@@ -67,7 +66,7 @@ const decoder = <A>(
   Either.match(receive.decode(publication.data), {
     onRight: (data) => Effect.succeedSome({ ...publication, data }),
     onLeft: ({ reason }) => {
-      const error = new Malformed({ channel: name, publication, reason })
+      const error = new Malformed({ channel: name, publication, reason: reason.replace(/^bad request: /, "") })
       return malformed === "fail"
         ? Effect.fail(error)
         : Effect.as(
@@ -75,4 +74,104 @@ const decoder = <A>(
           Option.none()
         )
     }
+  })
+
+const decodeEvent = <A>(decode: Decode<A>) => (event: Event): Effect.Effect<Option.Option<Event<A>>, Malformed> =>
+  event._tag === "Published"
+    ? Effect.map(decode(event), Option.map((publication) => ({ ...publication, _tag: "Published" as const })))
+    : Effect.succeedSome(event)
+
+const decodeHistory = <A>(decode: Decode<A>) => (history: History): Effect.Effect<History<A>, Malformed> =>
+  Effect.map(
+    Effect.forEach(history.publications, decode),
+    (publications) => ({ ...history, publications: publications.flatMap(Option.toArray) })
+  )
+
+/**
+ * Subscribes to a channel; see `subscribe` of the client. Fails with 107 for parameters that make no name, and for a
+ * `join` that its schema refuses.
+ *
+ * @since 1.0.0
+ * @category combinators
+ */
+export const subscribe = <P, A, S, J, E = never, R = never>(
+  channel: Channel<P, A, S, J>,
+  params: NoInfer<P>,
+  ...[options]: OptionsArgs<NoInfer<J>, E, R>
+): Effect.Effect<
+  Subscription<A, S, Malformed>,
+  SubscribeError,
+  Client | Scope.Scope | Exclude<R, Scope.Scope>
+> =>
+  Effect.gen(function*() {
+    const client = yield* Client
+    const name = yield* channel.encodeName(params)
+    const { data: join, malformed, ...rest }: Partial<Options<J, E, R>> = options ?? {}
+    const data = join === undefined ? undefined : yield* channel.join.encode(join)
+    const subscription = yield* client.subscribe<E, R>(name, { ...rest, data })
+    const decode = decoder(channel, name, { malformed })
+    const events = subscription.events.pipe(
+      Stream.mapEffect(decodeEvent(decode)),
+      Stream.filterMap((event) => event)
+    )
+    return {
+      ...subscription,
+      events,
+      publications: publicationsOf(events),
+      publish: (message) => Effect.flatMap(channel.send.encode(message), subscription.publish),
+      history: (options) => Effect.flatMap(subscription.history(options), decodeHistory(decode))
+    }
+  })
+
+/**
+ * The publications of a channel, from when the stream is subscribed. Fails where one is missing.
+ *
+ * @since 1.0.0
+ * @category combinators
+ */
+export const stream = <P, A, S, J, E = never, R = never>(
+  channel: Channel<P, A, S, J>,
+  params: NoInfer<P>,
+  ...options: OptionsArgs<NoInfer<J>, E, R>
+): Stream.Stream<
+  Published<A>,
+  SubscribeError | SlowReader | Gap | Malformed,
+  Client | Exclude<R, Scope.Scope>
+> =>
+  Stream.unwrapScoped(
+    Effect.map(subscribe<P, A, S, J, E, R>(channel, params, ...options), ({ publications }) => publications)
+  )
+
+/**
+ * Publishes a message, subscribed or not. Fails with 107 for a message that its schema refuses, and with 103 if the
+ * definition lets clients publish nothing.
+ *
+ * @since 1.0.0
+ * @category combinators
+ */
+export const publish = <P, A, S, J>(
+  channel: Channel<P, A, S, J>,
+  params: NoInfer<P>,
+  message: NoInfer<S>
+): Effect.Effect<void, RequestError, Client> =>
+  Effect.gen(function*() {
+    const client = yield* Client
+    yield* client.publish(yield* channel.encodeName(params), yield* channel.send.encode(message))
+  })
+
+/**
+ * The history of a channel.
+ *
+ * @since 1.0.0
+ * @category combinators
+ */
+export const history = <P, A, S, J>(
+  channel: Channel<P, A, S, J>,
+  params: NoInfer<P>,
+  options?: HistoryOptions & DecodeOptions
+): Effect.Effect<History<A>, RequestError | Malformed, Client> =>
+  Effect.gen(function*() {
+    const client = yield* Client
+    const name = yield* channel.encodeName(params)
+    return yield* decodeHistory(decoder(channel, name, options ?? {}))(yield* client.history(name, options))
   })

@@ -90,6 +90,11 @@ export class Reader<A, E> {
     this.onFull = onFull
   }
 
+  /** How many events wait. */
+  get size(): number {
+    return this.items.length
+  }
+
   /** Adds an event, and never waits. After the end it does nothing. */
   readonly offer = (event: A): void => {
     if (this.end !== undefined) return
@@ -150,14 +155,16 @@ export class Readers<A, E> {
 
   /** What a reader gets that `make` made. */
   stream(make: () => Reader<A, E>): Stream.Stream<A, E> {
-    return Stream.unwrapScoped(Effect.acquireRelease(
-      Effect.sync(() => {
-        const reader = make()
-        this.readers.add(reader)
-        this.end?.(reader)
-        return reader
-      }),
-      (reader) => Effect.sync(() => this.readers.delete(reader))
-    ).pipe(Effect.map((reader) => reader.stream)))
+    return Stream.unwrapScoped(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const reader = make()
+          this.readers.add(reader)
+          this.end?.(reader)
+          return reader
+        }),
+        (reader) => Effect.sync(() => this.readers.delete(reader))
+      ).pipe(Effect.map((reader) => reader.stream))
+    )
   }
 }

@@ -82,7 +82,7 @@ export const tokens = <E, R>(
         onFailure(exit.cause)
         throw Option.exists(Cause.failureOption(exit.cause), (error) => error instanceof Unauthorized)
           ? new UnauthorizedError("")
-          : new Error(Cause.pretty(exit.cause))
+          : new Error(Cause.pretty(exit.cause).split("\n", 1)[0])
       }
     )
 

@@ -7,12 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { HistoryOptions, PresenceStats } from "../channels/Channels.js"
+import type { HistoryOptions } from "../channels/Channels.js"
+import type { PresenceStats } from "../channels/Presence.js"
 import { badRequest, ProtocolError } from "../channels/ProtocolCode.js"
 import type { ClientInfo } from "../channels/Publication.js"
 import { type Gap, type Unanswered, Unsubscribed } from "./ClientError.js"
-import type { Connection } from "./Connection.js"
 import { defined } from "./ClientOptions.js"
+import type { Connection } from "./Connection.js"
 import { type Fetch, infoOf, publicationOf, tokens } from "./Sdk.js"
 import { type Asked, SharedSubscription } from "./SharedSubscription.js"
 import { Subscriber } from "./Subscriber.js"
@@ -108,7 +109,7 @@ export class Subscriptions {
     fetch: Fetch | undefined,
     subscriber: Subscriber
   ): Effect.Effect<SharedSubscription, SubscribeError> {
-    return Effect.suspend(() => {
+    return Effect.suspend((): Effect.Effect<SharedSubscription, SubscribeError> => {
       const { state } = this.connection
       if (state._tag === "Disconnected") return Effect.fail(state.error)
       if (asked.data === false || asked.data === 0 || asked.data === "") {
