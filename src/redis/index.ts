@@ -4,7 +4,6 @@
  * @since 1.0.0
  */
 export * as BrokerRedis from "./BrokerRedis.js"
-export * as PresenceRedis from "./PresenceRedis.js"
 export * as ClusterRedis from "./ClusterRedis.js"
 export * as PresenceRedis from "./PresenceRedis.js"
 export * as Redis from "./Redis.js"

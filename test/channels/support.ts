@@ -129,7 +129,7 @@ const scripted = (asked: Asked, anonymous: boolean) =>
 
 // --- a broker that can be broken
 
-type Operation = Exclude<keyof Broker["Type"], "listen">
+type Operation = Exclude<keyof Broker["Type"], "listen" | "unsafePublish">
 
 /** What is wrong with the broker just now. */
 export class Faults {
@@ -145,7 +145,8 @@ export class Faults {
   after: (operation: Operation, channel: string) => Effect.Effect<void> = () => Effect.void
 }
 
-const faulty = (faults: Faults) =>
+/** With `elsewhere` it publishes as a broker does that lives on another machine. */
+const faulty = (faults: Faults, elsewhere: boolean) =>
   Layer.effect(
     Broker,
     Effect.map(Broker, (real) => {
@@ -160,6 +161,10 @@ const faulty = (faults: Faults) =>
         )
       return Broker.of({
         publish: (channel, publication) => through("publish", channel, real.publish(channel, publication)),
+        unsafePublish: elsewhere
+          ? (channel, publication, onExit) =>
+            void Effect.runCallback(through("publish", channel, real.publish(channel, publication)), { onExit })
+          : undefined,
         publishJoin: (channel, info) => through("publishJoin", channel, real.publishJoin(channel, info)),
         publishLeave: (channel, info) => through("publishLeave", channel, real.publishLeave(channel, info)),
         subscribe: (channel) => through("subscribe", channel, real.subscribe(channel)),
@@ -195,6 +200,8 @@ export type ServeOptions = ChannelsOptions & {
   readonly apiKey?: string | undefined
   /** What it shares with other nodes, the cluster too. Absent: it is alone, and all is in its own memory. */
   readonly shared?: Layer.Layer<Broker | Presence, InvalidOption> | undefined
+  /** Whether the broker lets publications be under way together. Defaults to `false`. */
+  readonly elsewhere?: boolean | undefined
 }
 
 /** One process, nothing kept. */
@@ -260,7 +267,9 @@ export const namespaces = {
 } satisfies NamespacesOptions
 
 /** Serves channels on a free port. Anonymous clients are let in. */
-export const serve = ({ anonymous = true, apiKey, hub, shared = unshared, ...options }: ServeOptions = {}) =>
+export const serve = (
+  { anonymous = true, apiKey, elsewhere = false, hub, shared = unshared, ...options }: ServeOptions = {}
+) =>
   Effect.gen(function*() {
     const asked = new Asked()
     const faults = new Faults()
@@ -272,7 +281,7 @@ export const serve = ({ anonymous = true, apiKey, hub, shared = unshared, ...opt
     const context = yield* Layer.build(
       HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
         Layer.provideMerge(ChannelsLive.layer({ ...namespaces, ...options })),
-        Layer.provide(Layer.provideMerge(faulty(faults), shared)),
+        Layer.provide(Layer.provideMerge(faulty(faults, elsewhere), shared)),
         Layer.provide(scripted(asked, anonymous)),
         Layer.provideMerge(Hub.layer(hub)),
         Layer.provide(NodeHttpServer.layer(() => http, { host: "127.0.0.1", port: 0 }))
