@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import { ask, reasonOf } from "./RedisClient.js"
-import type { Ear, HearingEvents } from "./RedisHearing.js"
+import type { Ear, HearingEvents, Subscription } from "./RedisHearing.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 import { RedisShard, type RedisTopology } from "./RedisShard.js"
@@ -56,6 +56,8 @@ export class RedisCluster implements RedisTopology {
   readonly publishing = "SPUBLISH"
   private members: ReadonlyMap<string, Member> = new Map()
   private slots: ReadonlyArray<RedisShard | undefined> = []
+  /** Names that are heard, whose slot nobody has now. */
+  private homeless: Array<Subscription> = []
   private readonly wake = Effect.runSync(Queue.sliding<void>(1))
   private readonly config: RedisConfig
   private readonly seeds: ReadonlyArray<RedisServer>
@@ -125,6 +127,7 @@ export class RedisCluster implements RedisTopology {
   }
 
   unsubscribe(_: string, name: string): void {
+    this.homeless = this.homeless.filter((subscription) => subscription.name !== name)
     this.slots[slotOf(name)]?.hearing.unsubscribe(name)
   }
 
@@ -203,10 +206,13 @@ export class RedisCluster implements RedisTopology {
       this.members = members
       this.slots = slots
       for (const { shard } of before.values()) {
-        for (const subscription of shard.hearing.release((name) => slots[slotOf(name)] === shard)) {
-          slots[slotOf(subscription.name)]?.hearing.adopt(subscription)
-        }
+        this.homeless.push(...shard.hearing.release((name) => slots[slotOf(name)] === shard))
       }
+      this.homeless = this.homeless.filter((subscription) => {
+        const shard = slots[slotOf(subscription.name)]
+        shard?.hearing.adopt(subscription)
+        return shard === undefined
+      })
       for (const { shard } of members.values()) shard.hearing.rejoin()
       for (const [address, member] of before) {
         if (!members.has(address)) yield* Scope.close(member.scope, Exit.void)

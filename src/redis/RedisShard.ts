@@ -9,13 +9,24 @@ import type { RedisClient } from "./RedisClient.js"
 import { type Ear, type HearingEvents, RedisHearing } from "./RedisHearing.js"
 import { type Done, RedisLink } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { knownScripts } from "./RedisScripts.js"
 
-/** The name of the server's run; nothing, if it does not tell. */
-const runOf = (client: RedisClient): Effect.Effect<string> =>
-  Effect.tryPromise(() => client.sendCommand(["INFO", "server"])).pipe(
-    Effect.map((info) => /run_id:(\w{8})/.exec(String(info))?.[1] ?? ""),
-    Effect.orElseSucceed(() => "")
+/**
+ * The name of the server's run; nothing, if it does not tell. Fails while the server is loading its memory. Afterwards the
+ * server knows our scripts.
+ */
+const runOf = (client: RedisClient): Effect.Effect<string, unknown> => {
+  const ask = (...args: ReadonlyArray<string>) =>
+    Effect.tryPromise({ try: (): Promise<unknown> => client.sendCommand(args), catch: (error) => error })
+  const load = Effect.forEach(knownScripts(), (lua) => ask("SCRIPT", "LOAD", lua), { concurrency: "unbounded" })
+  return Effect.zipRight(
+    Effect.zipRight(ask("PING"), Effect.ignore(load)),
+    ask("INFO", "server").pipe(
+      Effect.map((info) => /run_id:(\w{8})/.exec(String(info))?.[1] ?? ""),
+      Effect.orElseSucceed(() => "")
+    )
   )
+}
 
 /** @internal */
 export interface ShardEvents extends HearingEvents {
