@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import { BrokerError } from "../channels/Broker.js"
 import type { InvalidOption } from "../core/HubError.js"
 import type { Ear } from "./RedisHearing.js"
+import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisOptions } from "./RedisOptions.js"
 import * as Options from "./RedisOptions.js"
 import { type RedisScript, shaOf } from "./RedisScripts.js"
@@ -40,6 +41,8 @@ export class RedisConnection extends Context.Tag("effect-ws-hub/RedisConnection"
   readonly config: RedisConfig
   /** The name of a key of an owner; without a kind, of its pub/sub channel. */
   readonly key: (owner: string, kind?: string) => string
+  /** How a script publishes to the name of an owner. */
+  readonly publishing: "PUBLISH" | "SPUBLISH"
   /** Runs a script in one step, on the server of the owner. All `keys` are keys of this owner. */
   readonly run: <A>(
     script: RedisScript<A>,
@@ -47,13 +50,14 @@ export class RedisConnection extends Context.Tag("effect-ws-hub/RedisConnection"
     keys: ReadonlyArray<string>,
     args: ReadonlyArray<string>
   ) => Effect.Effect<A, BrokerError>
-  /** The same, for what is done too often to make an effect of it. */
+  /** The same, for what is done too often to make an effect of it. `weight`: how many publications it is. */
   readonly unsafeRun: <A>(
     script: RedisScript<A>,
     owner: string,
     keys: ReadonlyArray<string>,
     args: ReadonlyArray<string>,
-    done: (exit: Exit.Exit<A, BrokerError>) => void
+    done: (exit: Exit.Exit<A, BrokerError>) => void,
+    weight?: number
   ) => void
   /** Publishes to whoever has subscribed the owner. */
   readonly publish: (owner: string, message: string) => Effect.Effect<void, BrokerError>
@@ -61,7 +65,8 @@ export class RedisConnection extends Context.Tag("effect-ws-hub/RedisConnection"
   readonly unsafePublish: (
     owner: string,
     message: string,
-    done: (exit: Exit.Exit<void, BrokerError>) => void
+    done: (exit: Exit.Exit<void, BrokerError>) => void,
+    weight?: number
   ) => void
   /**
    * Listeners hear of what is published for the owner after this has completed. Calls are not counted: one `unsubscribe`
@@ -123,9 +128,16 @@ export const make = (
     const key = (owner: string, kind?: string) =>
       kind === undefined ? `${prefix}:{${tagOf(owner)}}` : `${prefix}:{${tagOf(owner)}}:${kind}`
 
-    const unsafeRun: RedisConnection["Type"]["unsafeRun"] = (script, owner, keys, args, done) => {
-      const failed = (cause: unknown) => done(Exit.fail(new BrokerError({ operation: script.name, cause })))
-      const count = `${keys.length}`
+    const unsafeRun: RedisConnection["Type"]["unsafeRun"] = (script, owner, keys, args, done, weight = 1) => {
+      const { isRunBound = false, lua, name } = script
+      const before = performance.now()
+      const command = ["EVALSHA", shaOf(lua), `${keys.length}`, ...keys]
+      const runAt = isRunBound ? command.push("") - 1 : -1
+      for (const arg of args) command.push(arg)
+      const failed = (cause: unknown) => {
+        Metrics.errors(name).unsafeUpdate(1, [])
+        done(Exit.fail(new BrokerError({ operation: name, cause })))
+      }
       const settle = (error: unknown, reply: unknown) => {
         if (error !== undefined) return failed(error)
         let value
@@ -134,39 +146,46 @@ export const make = (
         } catch (cause) {
           return failed(cause)
         }
+        Metrics.commands(name).unsafeUpdate((performance.now() - before) / 1000, [])
         done(Exit.succeed(value))
       }
-      shards.command(owner, ["EVALSHA", shaOf(script.lua), count, ...keys, ...args], (error, reply) => {
-        if (error instanceof Error && error.message.startsWith("NOSCRIPT")) {
-          return shards.command(owner, ["EVAL", script.lua, count, ...keys, ...args], settle)
-        }
-        settle(error, reply)
+      shards.command(owner, command, runAt, weight, (error, reply) => {
+        if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) return settle(error, reply)
+        command[0] = "EVAL"
+        command[1] = lua
+        shards.command(owner, command, runAt, weight, settle)
       })
     }
 
-    const unsafePublish: RedisConnection["Type"]["unsafePublish"] = (owner, message, done) =>
-      shards.command(
-        owner,
-        [shards.publishing, key(owner), message],
-        (cause) => done(cause === undefined ? Exit.void : Exit.fail(new BrokerError({ operation: "publish", cause })))
-      )
+    const unsafePublish: RedisConnection["Type"]["unsafePublish"] = (owner, message, done, weight = 1) => {
+      const before = performance.now()
+      shards.command(owner, [shards.publishing, key(owner), message], -1, weight, (cause) => {
+        if (cause !== undefined) {
+          Metrics.errors("publish").unsafeUpdate(1, [])
+          return done(Exit.fail(new BrokerError({ operation: "publish", cause })))
+        }
+        Metrics.commands("publish").unsafeUpdate((performance.now() - before) / 1000, [])
+        done(Exit.void)
+      })
+    }
 
     return RedisConnection.of({
       config,
       key,
+      publishing: shards.publishing,
       unsafeRun,
       unsafePublish,
       run: (script, owner, keys, args) => Effect.async((resume) => unsafeRun(script, owner, keys, args, resume)),
       publish: (owner, message) => Effect.async((resume) => unsafePublish(owner, message, resume)),
       subscribe: (owner) =>
         Effect.async((resume) =>
-          shards.subscribe(owner, key(owner), (cause) =>
-            resume(cause === undefined ? Exit.void : Exit.fail(new BrokerError({ operation: "subscribe", cause }))))
+          shards.subscribe(owner, key(owner), (cause) => {
+            if (cause === undefined) return resume(Exit.void)
+            Metrics.errors("subscribe").unsafeUpdate(1, [])
+            resume(Exit.fail(new BrokerError({ operation: "subscribe", cause })))
+          })
         ),
-      unsubscribe: (owner) =>
-        Effect.sync(() =>
-          shards.unsubscribe(owner, key(owner))
-        ),
+      unsubscribe: (owner) => Effect.sync(() => shards.unsubscribe(owner, key(owner))),
       listen: (listener) =>
         Effect.asVoid(
           Effect.acquireRelease(Effect.sync(() => listeners.add(listener)), (leave) => Effect.sync(leave))

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type RedisClient, RedisLink } from "./RedisLink.js"
+import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 
 /**
@@ -74,7 +75,8 @@ export class RedisHearing {
         this.tellGaps()
         onReady()
       },
-      onLost: () => this.lose()
+      onLost: () => this.lose(),
+      onPing: (millis) => Metrics.lag.unsafeUpdate(millis / 1000, [])
     })
   }
 
@@ -113,6 +115,7 @@ export class RedisHearing {
 
   private readonly hear = (message: string, name: string): void => {
     const found = this.subscriptions.get(name)
+    Metrics.messages.unsafeUpdate(1, [])
     if (found?.isHeard === true && found.state === "Live") this.ear.onMessage(found.owner, message)
   }
 
@@ -214,6 +217,7 @@ export class RedisHearing {
 
   private tellGaps(): void {
     const restored = Array.from(this.subscriptions.values()).filter(({ state }) => state === "Lost")
+    if (restored.length > 0) Metrics.resubscribes.unsafeUpdate(restored.length, [])
     for (const subscription of restored) subscription.state = "Live"
     for (const { isHeard, owner } of restored) if (isHeard) this.ear.onGap(owner)
   }

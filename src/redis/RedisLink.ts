@@ -11,6 +11,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isIP } from "node:net"
 import { createClient } from "redis"
+import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 
 /**
@@ -46,11 +47,15 @@ export type Done = (error: unknown, reply: unknown) => void
 class Pending {
   readonly done: Done
   readonly deadline: number
+  readonly weight: number
+  readonly units: number
   isSettled = false
 
-  constructor(done: Done, deadline: number) {
+  constructor(done: Done, deadline: number, weight: number, units: number) {
     this.done = done
     this.deadline = deadline
+    this.weight = weight
+    this.units = units
   }
 }
 
@@ -70,6 +75,9 @@ export interface LinkEvents {
 
 const firstRetry = 50
 
+/** Connections that are open, of all links. */
+let open = 0
+
 /**
  * Commands go to the server in the order of the calls; those of one turn of the event loop go in one write.
  *
@@ -82,11 +90,13 @@ export class RedisLink {
   private readonly pending = new Set<Pending>()
   /** Sent and not answered, also if nobody waits for the answer any more. */
   private unanswered = 0
+  private units = 0
   private sweep: NodeJS.Timeout | undefined
   private readonly config: RedisConfig
   private readonly locate: Effect.Effect<RedisServer, unknown>
   private readonly events: LinkEvents
   private failures = 0
+  private wasReady = false
 
   constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, events: LinkEvents = {}) {
     this.config = config
@@ -98,16 +108,21 @@ export class RedisLink {
     return this.client !== undefined
   }
 
-  command(args: ReadonlyArray<string>, done: Done): void {
-    const { client } = this
+  /** `weight`: how many publications it is. */
+  command(args: ReadonlyArray<string>, weight: number, done: Done): void {
+    const { client, config } = this
     if (client === undefined) return done(new Error("Redis is not connected"), undefined)
-    if (this.unanswered >= this.config.maxPending) {
-      return done(new Error(`Redis is too slow: it has not answered ${this.unanswered} commands`), undefined)
+    if (this.unanswered >= config.maxPending || this.units >= config.maxPendingUnits) {
+      const what = this.unanswered >= config.maxPending ? `${this.unanswered} commands` : `${this.units} characters`
+      return done(new Error(`Redis is too slow: it has not answered ${what}`), undefined)
     }
-    this.unanswered++
-    const pending = new Pending(done, performance.now() + this.config.commandTimeout)
+    let units = 0
+    for (const arg of args) units += arg.length
+    this.unanswered += weight
+    this.units += units
+    const pending = new Pending(done, performance.now() + config.commandTimeout, weight, units)
     this.pending.add(pending)
-    this.sweep ??= setTimeout(this.expire, this.config.commandTimeout)
+    this.sweep ??= setTimeout(this.expire, config.commandTimeout)
     client.sendCommand(args).then(
       (reply: unknown) => this.answered(pending, undefined, reply),
       (error: unknown) => this.answered(pending, error, undefined)
@@ -115,7 +130,8 @@ export class RedisLink {
   }
 
   private answered(pending: Pending, error: unknown, reply: unknown): void {
-    this.unanswered--
+    this.unanswered -= pending.weight
+    this.units -= pending.units
     this.pending.delete(pending)
     this.settle(pending, error, reply)
   }
@@ -169,6 +185,9 @@ export class RedisLink {
         if (this.failures > 0) yield* Effect.logInfo("Connected to Redis")
         this.failures = 0
         this.client = client
+        Metrics.connections.unsafeUpdate(++open, [])
+        if (this.wasReady) Metrics.reconnects.unsafeUpdate(1, [])
+        this.wasReady = true
         this.events.onReady?.()
         return yield* Effect.never
       })
@@ -192,7 +211,9 @@ export class RedisLink {
           const wasReady = this.client === client
           if (wasReady) this.client = undefined
           client.destroy()
-          if (wasReady) this.events.onLost?.()
+          if (!wasReady) return
+          Metrics.connections.unsafeUpdate(--open, [])
+          this.events.onLost?.()
         })
     )
   }

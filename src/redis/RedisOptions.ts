@@ -39,8 +39,10 @@ export interface RedisOptions {
   readonly connectTimeout?: Duration.DurationInput | undefined
   /** Time for the answer to a command. What timed out may still be done. Defaults to 3 seconds. */
   readonly commandTimeout?: Duration.DurationInput | undefined
-  /** Commands without an answer, per server, beyond which further ones fail at once. Defaults to 10000. */
+  /** Publications and other commands without an answer, per server, beyond which more fail at once. Defaults to 50000. */
   readonly maxPending?: number | undefined
+  /** The same in UTF-16 units of what they say. Defaults to 67108864. */
+  readonly maxPendingUnits?: number | undefined
   /** A connection is asked for a sign of life so often; it is given up after `commandTimeout`. Defaults to 2 seconds. */
   readonly pingInterval?: Duration.DurationInput | undefined
   /** Longest pause between attempts to connect; the first is 50 milliseconds. Defaults to 2 seconds. */
@@ -94,6 +96,7 @@ export interface RedisConfig {
   readonly connectTimeout: number
   readonly commandTimeout: number
   readonly maxPending: number
+  readonly maxPendingUnits: number
   readonly pingInterval: number
   readonly retryInterval: number
   readonly linger: number
@@ -112,6 +115,7 @@ const keys = [
   "connectTimeout",
   "commandTimeout",
   "maxPending",
+  "maxPendingUnits",
   "pingInterval",
   "retryInterval",
   "linger"
@@ -238,7 +242,8 @@ export const make = (options: RedisOptions = {}): Either.Either<RedisConfig, Inv
         prefix: prefixOf(options),
         connectTimeout: millis("connectTimeout", options.connectTimeout, 5_000),
         commandTimeout: millis("commandTimeout", options.commandTimeout, 3_000),
-        maxPending: whole("maxPending", options.maxPending, 10_000, 1),
+        maxPending: whole("maxPending", options.maxPending, 50_000, 1),
+        maxPendingUnits: whole("maxPendingUnits", options.maxPendingUnits, 67_108_864, 1),
         pingInterval: millis("pingInterval", options.pingInterval, 2_000),
         retryInterval: millis("retryInterval", options.retryInterval, 2_000),
         linger: millis("linger", options.linger, 1_000, 0)

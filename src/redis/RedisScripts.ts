@@ -7,7 +7,7 @@ import { createHash } from "node:crypto"
 
 /**
  * A script in Lua that Redis runs as one step, and how its reply is read. `name` says in errors and metrics what it does:
- * `publish`, `read history`. `decode` may throw.
+ * `publish`, `history`. `decode` may throw.
  *
  * @since 1.0.0
  * @category models
@@ -16,6 +16,8 @@ export interface RedisScript<out A> {
   readonly name: string
   readonly lua: string
   readonly decode: (reply: unknown) => A
+  /** The first argument, before those of the caller, is the name of the server's run: another one after each restart. */
+  readonly isRunBound?: boolean | undefined
 }
 
 const hashes = new Map<string, string>()

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Ear, RedisHearing } from "./RedisHearing.js"
-import { type Done, RedisLink } from "./RedisLink.js"
+import { type Done, type RedisClient, RedisLink } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 
 /** One server: a connection for commands, and one to hear. */
@@ -15,10 +15,15 @@ class Shard {
   readonly hearing: RedisHearing
   /** Of its address, for `weigh`. */
   readonly hash: number
+  /** The name of the server's run, or nothing if it does not tell. */
+  run = ""
 
   constructor(config: RedisConfig, server: RedisServer, ear: Ear, onReady: () => void) {
     const locate = Effect.succeed(server)
-    this.commands = new RedisLink(config, locate, { onReady })
+    this.commands = new RedisLink(config, locate, {
+      prepare: (client) => Effect.map(runOf(client), (run) => void (this.run = run)),
+      onReady
+    })
     this.hearing = new RedisHearing(config, locate, ear, onReady)
     this.hash = hashOf(`${server.host}:${server.port}/${server.database}`)
   }
@@ -35,6 +40,12 @@ class Shard {
     })
   }
 }
+
+const runOf = (client: RedisClient): Effect.Effect<string> =>
+  Effect.tryPromise(() => client.sendCommand(["INFO", "server"])).pipe(
+    Effect.map((info) => /run_id:(\w{8})/.exec(String(info))?.[1] ?? ""),
+    Effect.orElseSucceed(() => "")
+  )
 
 /** FNV-1a. */
 const hashOf = (text: string): number => {
@@ -81,8 +92,11 @@ export class RedisShards {
     return Effect.forEach(this.shards, ({ keep }) => keep, { discard: true })
   }
 
-  command(owner: string, args: ReadonlyArray<string>, done: Done): void {
-    this.shardOf(owner).commands.command(args, done)
+  /** `runAt`: where the name of the server's run goes, or -1. `weight`: how many publications it is. */
+  command(owner: string, args: Array<string>, runAt: number, weight: number, done: Done): void {
+    const { commands, run } = this.shardOf(owner)
+    if (runAt >= 0) args[runAt] = run
+    commands.command(args, weight, done)
   }
 
   subscribe(owner: string, name: string, done: (error: unknown) => void): void {

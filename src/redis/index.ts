@@ -3,7 +3,9 @@
  *
  * @since 1.0.0
  */
+export * as BrokerRedis from "./BrokerRedis.js"
 export * as PresenceRedis from "./PresenceRedis.js"
 export * as RedisConnection from "./RedisConnection.js"
+export * as RedisMetrics from "./RedisMetrics.js"
 export * as RedisOptions from "./RedisOptions.js"
 export type { RedisScript } from "./RedisScripts.js"
