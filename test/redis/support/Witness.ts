@@ -4,8 +4,8 @@ import type { PublicationContext, SubscribedContext } from "centrifuge"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Sdk, sdk } from "../../channels/support.js"
-import type { Line } from "./Line.js"
 import type { Position } from "./HubNode.js"
+import type { Line } from "./Line.js"
 
 export const urlOf = ({ port }: Pick<Line, "port">): string => `ws://127.0.0.1:${port}/connection/websocket`
 
