@@ -25,8 +25,19 @@ const defaultWindow = 300_000
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-const randomEpoch = (): string =>
-  Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => letters[byte % letters.length]).join("")
+const random = new Uint8Array(4096)
+let used = random.length
+
+/** One for each publication, since its stream may be new: so they are taken from a supply. */
+const randomEpoch = (): string => {
+  if (used === random.length) {
+    crypto.getRandomValues(random)
+    used = 0
+  }
+  let epoch = ""
+  for (const end = used + 8; used < end; used++) epoch += letters[(random[used] ?? 0) % letters.length]
+  return epoch
+}
 
 /** Redis takes whole milliseconds above 0. */
 const px = (millis: number): string => `${Math.max(1, Math.ceil(millis))}`
@@ -66,7 +77,7 @@ const mostUnits = 262_144
 /** One node's broker. */
 class Node {
   private readonly redis: RedisConnection["Type"]
-  private readonly scripts: ReturnType<typeof publishScripts>
+  private readonly scripts: typeof publishScripts.PUBLISH
   private readonly channels = new Set<string>()
   /** Replaced, never changed: a listener may leave while it is told something. */
   private listeners: ReadonlyArray<{ readonly listener: (event: BrokerEvent) => void }> = []
@@ -78,7 +89,7 @@ class Node {
 
   constructor(redis: RedisConnection["Type"]) {
     this.redis = redis
-    this.scripts = publishScripts(redis.publishing)
+    this.scripts = publishScripts[redis.publishing]
   }
 
   publish(channel: string, request: BrokerPublish, done: (exit: Published) => void): void {
@@ -138,11 +149,14 @@ class Node {
         for (const done of waiters) done(passed(exit))
       }, waiters.length)
     }
+    const args = this.streamArgs(stream)
+    if (payloads.length > 1) args.push(lengthsOf(payloads))
+    for (const payload of payloads) args.push(payload)
     this.redis.unsafeRun(
-      this.scripts.append,
+      payloads.length === 1 ? this.scripts.append : this.scripts.appendAll,
       channel,
       this.keys(channel),
-      [...this.streamArgs(stream), lengthsOf(payloads), ...payloads],
+      args,
       (exit) => {
         if (waiters.length === 1 || Exit.isFailure(exit) || exit.value === undefined) {
           for (const done of waiters) done(exit)
@@ -171,8 +185,8 @@ class Node {
       return redis.unsafeRun(
         scripts.passOnce,
         channel,
-        [redis.key(channel), outcome],
-        [window, encodePassing([payload])],
+        [outcome],
+        [redis.key(channel), window, encodePassing([payload])],
         done
       )
     }
@@ -187,16 +201,16 @@ class Node {
 
   private keys(channel: string): ReadonlyArray<string> {
     const { redis } = this
-    return [redis.key(channel, "m"), redis.key(channel, "s"), redis.key(channel)]
+    return [redis.key(channel, "m"), redis.key(channel, "s")]
   }
 
-  private streamArgs({ metaTtl, size, ttl }: StreamOptions): ReadonlyArray<string> {
+  private streamArgs({ metaTtl, size, ttl }: StreamOptions): Array<string> {
     return [randomEpoch(), `${size}`, px(ttl), px(Math.max(metaTtl, ttl))]
   }
 
   history(channel: string, { limit, reverse = false, since, stream }: HistoryRequest) {
     const { redis } = this
-    return redis.run(history, channel, [redis.key(channel, "m"), redis.key(channel, "s")], [
+    return redis.run(history, channel, this.keys(channel), [
       randomEpoch(),
       `${stream.size}`,
       px(Math.max(stream.metaTtl, stream.ttl)),

@@ -10,7 +10,7 @@
 import type { History } from "../channels/Broker.js"
 import type { Publication, StreamPosition } from "../channels/Publication.js"
 import { decodePayload } from "./BrokerWire.js"
-import type { RedisScript } from "./RedisScripts.js"
+import { define, type RedisScript } from "./RedisScripts.js"
 
 /** `s` and `e` are the position; `m` is false if there was none. ARGV: run, candidate for the epoch. */
 const position = `
@@ -27,6 +27,18 @@ if not m then
 end
 `
 
+/** The name of the pub/sub channel, which is that of `m` without its kind. */
+const channel = "string.sub(KEYS[1], 1, -3)"
+
+const add = (payload: string) =>
+  `s = s + 1
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ${payload})`
+
+/** `m` is the new position. */
+const keep = `redis.call('PEXPIRE', KEYS[2], ARGV[4])
+m = s .. ':' .. e
+redis.call('SET', KEYS[1], m, 'PX', ARGV[5])`
+
 const positionOf = (text: string): StreamPosition => {
   const colon = text.indexOf(":")
   return { offset: Number(text.slice(0, colon)), epoch: text.slice(colon + 1) }
@@ -37,65 +49,70 @@ const decodePosition = (reply: unknown): StreamPosition | undefined => {
   return reply === "" ? undefined : positionOf(reply)
 }
 
+const scriptsFor = (publishing: "PUBLISH" | "SPUBLISH") => {
+  const append = define<StreamPosition | undefined>({
+    name: "publish",
+    isRunBound: true,
+    // KEYS: m, s. ARGV: run, candidate, size, ttl, metaTtl, payload
+    lua: `${position}
+${add("ARGV[6]")}
+${keep}
+redis.call('${publishing}', ${channel}, 'p' .. m .. ':' .. ARGV[6])
+return m`,
+    decode: decodePosition
+  })
+
+  const appendAll = define<StreamPosition | undefined>({
+    name: "publish",
+    isRunBound: true,
+    // KEYS: m, s. ARGV: run, candidate, size, ttl, metaTtl, lengths, payload...
+    lua: `${position}
+local first = s + 1
+for i = 7, #ARGV do
+  ${add("ARGV[i]")}
+end
+${keep}
+local all = table.concat(ARGV, '', 7)
+redis.call('${publishing}', ${channel}, 'b' .. first .. ':' .. e .. ':' .. ARGV[6] .. ';' .. all)
+return m`,
+    decode: decodePosition
+  })
+
+  const appendOnce = define<StreamPosition | undefined>({
+    name: "publish",
+    isRunBound: true,
+    // KEYS: m, s, idempotency key. ARGV: run, candidate, size, ttl, metaTtl, window, payload
+    lua: `local done = redis.call('GET', KEYS[3])
+if done then return done end
+${position}
+${add("ARGV[7]")}
+${keep}
+redis.call('SET', KEYS[3], m, 'PX', ARGV[6])
+redis.call('${publishing}', ${channel}, 'p' .. m .. ':' .. ARGV[7])
+return m`,
+    decode: decodePosition
+  })
+
+  const passOnce = define<StreamPosition | undefined>({
+    name: "publish",
+    // KEYS: idempotency key. ARGV: pub/sub channel, window, message
+    lua: `local done = redis.call('GET', KEYS[1])
+if done then return done end
+redis.call('SET', KEYS[1], '', 'PX', ARGV[2])
+redis.call('${publishing}', ARGV[1], ARGV[3])
+return ''`,
+    decode: decodePosition
+  })
+
+  return { append, appendAll, appendOnce, passOnce }
+}
+
 /**
- * The scripts that publish, for one way to do so.
+ * The scripts that publish, by how it is done.
  *
  * @internal
  */
-export const publishScripts = (publishing: "PUBLISH" | "SPUBLISH") => {
-  const append: RedisScript<StreamPosition | undefined> = {
-    name: "publish",
-    isRunBound: true,
-    // KEYS: m, s, the pub/sub channel. ARGV: run, candidate, size, ttl, metaTtl, lengths, payload...
-    lua: `${position}
-local n = #ARGV
-for i = 7, n do
-  s = s + 1
-  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ARGV[i])
-end
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-m = s .. ':' .. e
-redis.call('SET', KEYS[1], m, 'PX', ARGV[5])
-if n == 7 then
-  redis.call('${publishing}', KEYS[3], 'p' .. m .. ':' .. ARGV[7])
-else
-  redis.call('${publishing}', KEYS[3], 'b' .. (s - n + 7) .. ':' .. e .. ':' .. ARGV[6] .. ';' .. table.concat(ARGV, '', 7))
-end
-return m`,
-    decode: decodePosition
-  }
-
-  const appendOnce: RedisScript<StreamPosition | undefined> = {
-    name: "publish",
-    isRunBound: true,
-    // KEYS: m, s, the pub/sub channel, the idempotency key. ARGV: run, candidate, size, ttl, metaTtl, window, payload
-    lua: `local done = redis.call('GET', KEYS[4])
-if done then return done end
-${position}
-s = s + 1
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ARGV[7])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-m = s .. ':' .. e
-redis.call('SET', KEYS[1], m, 'PX', ARGV[5])
-redis.call('SET', KEYS[4], m, 'PX', ARGV[6])
-redis.call('${publishing}', KEYS[3], 'p' .. m .. ':' .. ARGV[7])
-return m`,
-    decode: decodePosition
-  }
-
-  const passOnce: RedisScript<StreamPosition | undefined> = {
-    name: "publish",
-    // KEYS: the pub/sub channel, the idempotency key. ARGV: window, message
-    lua: `local done = redis.call('GET', KEYS[2])
-if done then return done end
-redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
-redis.call('${publishing}', KEYS[1], ARGV[2])
-return ''`,
-    decode: decodePosition
-  }
-
-  return { append, appendOnce, passOnce }
-}
+export const publishScripts = { PUBLISH: scriptsFor("PUBLISH"), SPUBLISH: scriptsFor("SPUBLISH") }
 
 const publicationOf = (entry: unknown): Publication<string> => {
   if (Array.isArray(entry)) {
@@ -112,7 +129,7 @@ const publicationOf = (entry: unknown): Publication<string> => {
  *
  * @internal
  */
-export const history: RedisScript<History> = {
+export const history: RedisScript<History> = define({
   name: "history",
   isRunBound: true,
   // KEYS: m, s. ARGV: run, candidate, size, metaTtl, since or '', limit or -1, 1 for reverse
@@ -148,15 +165,15 @@ return { m, redis.call('XRANGE', KEYS[2], low .. '-0', high .. '-0', 'COUNT', li
     }
     throw new Error("Redis answered with something else than history")
   }
-}
+})
 
 /**
  * Removes the publications; the position stays.
  *
  * @internal
  */
-export const remove: RedisScript<void> = {
+export const remove: RedisScript<void> = define({
   name: "remove history",
   lua: "return redis.call('UNLINK', KEYS[1])",
   decode: () => undefined
-}
+})

@@ -43,8 +43,7 @@ export const encodePassing = (payloads: ReadonlyArray<string>): string =>
   payloads.length === 1 ? `p0::${payloads[0]}` : `b0::${lengthsOf(payloads)};${payloads.join("")}`
 
 /** @internal */
-export const lengthsOf = (payloads: ReadonlyArray<string>): string =>
-  payloads.length === 1 ? "" : payloads.map(({ length }) => length).join(",")
+export const lengthsOf = (payloads: ReadonlyArray<string>): string => payloads.map(({ length }) => length).join(",")
 
 /** @internal */
 export const encodePresence = (kind: "j" | "l", info: ClientInfo): string => kind + JSON.stringify(info)

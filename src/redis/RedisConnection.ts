@@ -11,12 +11,16 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { BrokerError } from "../channels/Broker.js"
 import type { InvalidOption } from "../core/HubError.js"
+import { RedisCluster } from "./RedisCluster.js"
 import type { Ear } from "./RedisHearing.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisOptions } from "./RedisOptions.js"
 import * as Options from "./RedisOptions.js"
 import { type RedisScript, shaOf } from "./RedisScripts.js"
-import { RedisShards } from "./RedisShards.js"
+import { locateMaster, watchSentinels } from "./RedisSentinel.js"
+import type { RedisTopology } from "./RedisShard.js"
+import { locatedOf, RedisShards } from "./RedisShards.js"
+import { tagOf } from "./RedisSlots.js"
 
 /**
  * Who hears the messages of a connection, of all names that are subscribed. Called synchronously; must not throw.
@@ -103,9 +107,23 @@ class Listeners implements Ear {
   }
 }
 
-/** What is between `{` and `}` decides where a key is: it must not be empty, nor end early. */
-const tagOf = (owner: string): string =>
-  owner === "" ? "%" : /[%}]/.test(owner) ? owner.replaceAll("%", "%25").replaceAll("}", "%7D") : owner
+const topologyOf = (config: RedisConfig, ear: Ear, onConnected: () => void): RedisTopology => {
+  const { servers } = config
+  switch (servers._tag) {
+    case "Shards":
+      return new RedisShards(config, locatedOf(servers.servers), ear, onConnected)
+    case "Sentinel":
+      return new RedisShards(
+        config,
+        [[servers.name, locateMaster(servers, config)]],
+        ear,
+        onConnected,
+        (onSwitch) => watchSentinels(servers, config, onSwitch)
+      )
+    case "Cluster":
+      return new RedisCluster(config, servers.seeds, ear, onConnected)
+  }
+}
 
 /**
  * Connects to Redis, for as long as the current scope is open. Does not wait for it: until it is there, and whenever it
@@ -121,7 +139,7 @@ export const make = (
     const config = yield* Options.make(options)
     const listeners = new Listeners()
     const connected = yield* Deferred.make<void>()
-    const shards = new RedisShards(config, listeners, () => Deferred.unsafeDone(connected, Effect.void))
+    const shards = topologyOf(config, listeners, () => Deferred.unsafeDone(connected, Effect.void))
     yield* shards.keep
     const { prefix } = config
 
@@ -178,13 +196,13 @@ export const make = (
       run: (script, owner, keys, args) => Effect.async((resume) => unsafeRun(script, owner, keys, args, resume)),
       publish: (owner, message) => Effect.async((resume) => unsafePublish(owner, message, resume)),
       subscribe: (owner) =>
-        Effect.async((resume) =>
+        Effect.async<void, BrokerError>((resume) =>
           shards.subscribe(owner, key(owner), (cause) => {
             if (cause === undefined) return resume(Exit.void)
             Metrics.errors("subscribe").unsafeUpdate(1, [])
             resume(Exit.fail(new BrokerError({ operation: "subscribe", cause })))
           })
-        ),
+        ).pipe(Effect.onInterrupt(() => Effect.sync(() => shards.unsubscribe(owner, key(owner))))),
       unsubscribe: (owner) => Effect.sync(() => shards.unsubscribe(owner, key(owner))),
       listen: (listener) =>
         Effect.asVoid(

@@ -3,39 +3,15 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { isIP } from "node:net"
-import { createClient } from "redis"
+import { connect, openClient, reasonOf, type RedisClient } from "./RedisClient.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
-
-/**
- * Opens no connection yet. Reconnecting is ours: an attempt must end in time, a server that is mute must be left, and
- * what was subscribed must be known to be subscribed again before anybody is told so.
- */
-const clientOf = (server: RedisServer, config: RedisConfig) => {
-  const { host, port } = server
-  const socket = { host, port, connectTimeout: config.connectTimeout, reconnectStrategy: false } as const
-  const servername = isIP(host) === 0 ? { servername: host } : {}
-  return createClient({
-    socket: server.tls ? { ...servername, ...config.tls, ...socket, tls: true } : socket,
-    ...(server.username === undefined ? {} : { username: server.username }),
-    ...(server.password === undefined ? {} : { password: Redacted.value(server.password) }),
-    database: server.database,
-    disableOfflineQueue: true,
-    maintNotifications: "disabled",
-    // Its own timeout ends when a command is written, and costs an AbortSignal for each.
-    commandOptions: { timeout: 0 }
-  })
-}
-
-/** @internal */
-export type RedisClient = ReturnType<typeof clientOf>
 
 /**
  * Called once: with an error, or with `undefined` and the reply.
@@ -69,6 +45,8 @@ export interface LinkEvents {
   readonly prepare?: ((client: RedisClient) => Effect.Effect<void, unknown>) | undefined
   readonly onReady?: (() => void) | undefined
   readonly onLost?: (() => void) | undefined
+  /** A connection was lost, or could not be made. */
+  readonly onFailed?: (() => void) | undefined
   /** How long a sign of life took, in milliseconds. */
   readonly onPing?: ((millis: number) => void) | undefined
 }
@@ -96,6 +74,7 @@ export class RedisLink {
   private readonly locate: Effect.Effect<RedisServer, unknown>
   private readonly events: LinkEvents
   private failures = 0
+  private present: Deferred.Deferred<never, unknown> | undefined
   private wasReady = false
 
   constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, events: LinkEvents = {}) {
@@ -155,13 +134,21 @@ export class RedisLink {
     }
   }
 
+  /** Gives the present connection up, and makes another. */
+  drop(reason: unknown): void {
+    if (this.present !== undefined) Deferred.unsafeDone(this.present, Effect.fail(reason))
+  }
+
   /** Connects, and again whenever the connection is lost, for as long as it runs. */
   get keep(): Effect.Effect<never> {
     return Effect.forever(
       Effect.catchAllCause(this.session, (cause) =>
         Effect.gen(this, function*() {
-          const first = this.failures++ === 0
-          yield* (first ? Effect.logWarning("No connection to Redis", cause) : Effect.logDebug("Still none", cause))
+          const reason = reasonOf(Cause.squash(cause))
+          yield* this.failures++ === 0
+            ? Effect.logWarning(`No connection to Redis: ${reason}`)
+            : Effect.logDebug(`Still no connection to Redis: ${reason}`)
+          this.events.onFailed?.()
           const most = Math.min(firstRetry * 2 ** Math.min(this.failures - 1, 20), this.config.retryInterval)
           yield* Effect.sleep(most * (0.5 + 0.5 * (yield* Random.next)))
         }))
@@ -172,14 +159,9 @@ export class RedisLink {
   private get session(): Effect.Effect<never, unknown> {
     return Effect.scoped(Effect.gen(this, function*() {
       const server = yield* this.locate
-      const lost = yield* Deferred.make<never, unknown>()
-      const client = yield* this.open(server, lost)
-      yield* Effect.raceFirst(Effect.tryPromise({ try: () => client.connect(), catch: (error) => error }), lost).pipe(
-        Effect.timeoutFail({
-          duration: this.config.connectTimeout,
-          onTimeout: () => new Error(`No connection within ${this.config.connectTimeout} ms`)
-        })
-      )
+      const lost = this.present = yield* Deferred.make<never, unknown>()
+      const client = yield* openClient(server, this.config, lost, (closed) => this.leave(closed))
+      yield* connect(client, this.config, lost)
       const use = Effect.gen(this, function*() {
         yield* this.events.prepare?.(client) ?? Effect.void
         if (this.failures > 0) yield* Effect.logInfo("Connected to Redis")
@@ -195,27 +177,11 @@ export class RedisLink {
     }))
   }
 
-  private open(
-    server: RedisServer,
-    lost: Deferred.Deferred<never, unknown>
-  ): Effect.Effect<RedisClient, unknown, Scope.Scope> {
-    return Effect.acquireRelease(
-      Effect.try(() => {
-        const client = clientOf(server, this.config)
-        // Without a listener an error ends the process.
-        client.on("error", (error: unknown) => Deferred.unsafeDone(lost, Effect.fail(error)))
-        return client
-      }),
-      (client) =>
-        Effect.sync(() => {
-          const wasReady = this.client === client
-          if (wasReady) this.client = undefined
-          client.destroy()
-          if (!wasReady) return
-          Metrics.connections.unsafeUpdate(--open, [])
-          this.events.onLost?.()
-        })
-    )
+  private leave(client: RedisClient): void {
+    if (this.client !== client) return
+    this.client = undefined
+    Metrics.connections.unsafeUpdate(--open, [])
+    this.events.onLost?.()
   }
 
   /** A server that is stopped, or behind a wire that is cut, says nothing: not even that it is gone. */

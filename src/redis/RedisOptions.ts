@@ -131,7 +131,9 @@ const millis = (key: keyof RedisOptions, actual: Duration.DurationInput | undefi
   if (actual === undefined) return fallback
   const duration = Duration.decodeUnknown(actual)
   const ms = duration._tag === "Some" ? Duration.toMillis(duration.value) : NaN
-  if (ms >= least && ms <= longest) return ms
+  // A negative duration is decoded as none.
+  const isNegative = typeof actual === "number" ? actual < 0 : /^\s*-/.test(String(actual))
+  if (!isNegative && ms >= least && ms <= longest) return ms
   throw new InvalidOption({
     key,
     expected: `a duration of at least ${least} ms such as "5 seconds" or a number of milliseconds, at most 24 days`,

@@ -23,6 +23,20 @@ export interface RedisScript<out A> {
 const hashes = new Map<string, string>()
 
 /**
+ * A script that servers are told of as soon as they are connected to: where one is not known, it is sent again, and
+ * what was called after it may overtake it.
+ *
+ * @internal
+ */
+export const define = <A>(script: RedisScript<A>): RedisScript<A> => {
+  shaOf(script.lua)
+  return script
+}
+
+/** @internal */
+export const knownScripts = (): Iterable<string> => hashes.keys()
+
+/**
  * By which Redis knows a script that it has seen.
  *
  * @internal

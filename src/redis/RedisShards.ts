@@ -1,51 +1,14 @@
 /**
- * Which server a name belongs to.
+ * Servers that know nothing of each other.
  *
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type Ear, RedisHearing } from "./RedisHearing.js"
-import { type Done, type RedisClient, RedisLink } from "./RedisLink.js"
+import type { Ear } from "./RedisHearing.js"
+import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
-
-/** One server: a connection for commands, and one to hear. */
-class Shard {
-  readonly commands: RedisLink
-  readonly hearing: RedisHearing
-  /** Of its address, for `weigh`. */
-  readonly hash: number
-  /** The name of the server's run, or nothing if it does not tell. */
-  run = ""
-
-  constructor(config: RedisConfig, server: RedisServer, ear: Ear, onReady: () => void) {
-    const locate = Effect.succeed(server)
-    this.commands = new RedisLink(config, locate, {
-      prepare: (client) => Effect.map(runOf(client), (run) => void (this.run = run)),
-      onReady
-    })
-    this.hearing = new RedisHearing(config, locate, ear, onReady)
-    this.hash = hashOf(`${server.host}:${server.port}/${server.database}`)
-  }
-
-  get isReady(): boolean {
-    return this.commands.isReady && this.hearing.link.isReady
-  }
-
-  get keep(): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.gen(this, function*() {
-      yield* Effect.addFinalizer(() => Effect.sync(() => this.hearing.close()))
-      yield* this.commands.forkKeep
-      yield* this.hearing.link.forkKeep
-    })
-  }
-}
-
-const runOf = (client: RedisClient): Effect.Effect<string> =>
-  Effect.tryPromise(() => client.sendCommand(["INFO", "server"])).pipe(
-    Effect.map((info) => /run_id:(\w{8})/.exec(String(info))?.[1] ?? ""),
-    Effect.orElseSucceed(() => "")
-  )
+import { RedisShard, type RedisTopology } from "./RedisShard.js"
 
 /** FNV-1a. */
 const hashOf = (text: string): number => {
@@ -63,25 +26,45 @@ const weigh = (left: number, right: number): number => {
 }
 
 /**
- * Servers that know nothing of each other, each with the names for which it weighs most: when one is added, it takes its
- * share of each other's, and nothing else moves.
+ * By its address, how to find it.
  *
  * @internal
  */
-export class RedisShards {
-  readonly publishing = "PUBLISH"
-  private readonly shards: ReadonlyArray<Shard>
-  private readonly first: Shard
+export type Located = readonly [address: string, locate: Effect.Effect<RedisServer, unknown>]
 
-  constructor(config: RedisConfig, ear: Ear, onConnected: () => void) {
-    const servers = config.servers._tag === "Shards" ? config.servers.servers : []
+/** @internal */
+export const locatedOf = (servers: ReadonlyArray<RedisServer>): ReadonlyArray<Located> =>
+  servers.map((server) => [`${server.host}:${server.port}/${server.database}`, Effect.succeed(server)])
+
+/**
+ * Each server has the names for which it weighs most: when one is added, it takes its share of each other's, and nothing
+ * else moves.
+ *
+ * @internal
+ */
+export class RedisShards implements RedisTopology {
+  readonly publishing = "PUBLISH"
+  private readonly shards: ReadonlyArray<RedisShard>
+  private readonly hashes: ReadonlyArray<number>
+
+  private readonly watch: Effect.Effect<void, never, Scope.Scope>
+
+  /** `watch`: tells when servers are to be located anew. */
+  constructor(
+    config: RedisConfig,
+    servers: ReadonlyArray<Located>,
+    ear: Ear,
+    onConnected: () => void,
+    watch: (onSwitch: () => void) => Effect.Effect<void, never, Scope.Scope> = () => Effect.void
+  ) {
     const onReady = () => {
       if (this.isConnected) onConnected()
     }
-    this.shards = servers.map((server) => new Shard(config, server, ear, onReady))
-    const [first] = this.shards
-    if (first === undefined) throw new Error("BUG: no server")
-    this.first = first
+    this.hashes = servers.map(([address]) => hashOf(address))
+    this.shards = servers.map(([, locate]) => new RedisShard(config, locate, ear, { onReady }))
+    this.watch = watch(() => {
+      for (const shard of this.shards) shard.drop(new Error("there is another master"))
+    })
   }
 
   get isConnected(): boolean {
@@ -89,14 +72,16 @@ export class RedisShards {
   }
 
   get keep(): Effect.Effect<void, never, Scope.Scope> {
-    return Effect.forEach(this.shards, ({ keep }) => keep, { discard: true })
+    return Effect.zipRight(this.watch, Effect.forEach(this.shards, ({ keep }) => keep, { discard: true }))
   }
 
-  /** `runAt`: where the name of the server's run goes, or -1. `weight`: how many publications it is. */
   command(owner: string, args: Array<string>, runAt: number, weight: number, done: Done): void {
-    const { commands, run } = this.shardOf(owner)
-    if (runAt >= 0) args[runAt] = run
-    commands.command(args, weight, done)
+    const shard = this.shardOf(owner)
+    shard.command(args, runAt, weight, (error, reply) => {
+      // It was the master; who is it now is to be found out.
+      if (error instanceof Error && error.message.startsWith("READONLY")) shard.drop(error)
+      done(error, reply)
+    })
   }
 
   subscribe(owner: string, name: string, done: (error: unknown) => void): void {
@@ -107,18 +92,21 @@ export class RedisShards {
     this.shardOf(owner).hearing.unsubscribe(name)
   }
 
-  private shardOf(owner: string): Shard {
-    let found = this.first
-    if (this.shards.length === 1) return found
-    const hash = hashOf(owner)
-    let most = -1
-    for (const shard of this.shards) {
-      const weight = weigh(hash, shard.hash)
-      if (weight > most) {
-        found = shard
-        most = weight
-      }
+  private shardOf(owner: string): RedisShard {
+    let best = 0
+    if (this.shards.length > 1) {
+      const hash = hashOf(owner)
+      let most = -1
+      this.hashes.forEach((other, index) => {
+        const weight = weigh(hash, other)
+        if (weight > most) {
+          best = index
+          most = weight
+        }
+      })
     }
-    return found
+    const shard = this.shards[best]
+    if (shard === undefined) throw new Error("BUG: no server")
+    return shard
   }
 }

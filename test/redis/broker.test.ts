@@ -1,10 +1,11 @@
-import { describe, it } from "@effect/vitest"
+import { describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Scope } from "effect"
 import { BrokerLaws } from "effect-ws-hub/testing"
 import { Broker } from "../../src/channels/Broker.js"
-import * as BrokerRedis from "../../src/redis/BrokerRedis.js"
-import * as RedisConnection from "../../src/redis/RedisConnection.js"
 import type { RedisOptions } from "../../src/redis/RedisOptions.js"
+import { makeNode } from "./support/Nodes.js"
+import { makeRedisCluster } from "./support/RedisCluster.js"
+import { makeRedisSentinel } from "./support/RedisSentinel.js"
 import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
 
 const long = process.env["TEST_LONG"] === undefined ? 1 : 10
@@ -15,13 +16,7 @@ class Stage extends Context.Tag("Stage")<Stage, {
   readonly lose: (channel: string) => Effect.Effect<unknown>
 }>() {}
 
-const makeNode = (options: RedisOptions) =>
-  Effect.gen(function*() {
-    const redis = yield* RedisConnection.make(options)
-    yield* redis.connected
-    const broker = yield* Effect.provideService(BrokerRedis.make, RedisConnection.RedisConnection, redis)
-    return { redis, broker }
-  })
+const connect = (options: RedisOptions) => Effect.tap(makeNode(options), ({ redis }) => redis.connected)
 
 /** Loses the stream of a channel, as if the server had forgotten it. */
 const forget = { name: "forget", lua: "return redis.call('DEL', KEYS[1], KEYS[2])", decode: () => undefined }
@@ -32,9 +27,9 @@ const stageOf = (servers: Effect.Effect<RedisOptions, never, Scope.Scope>) =>
     Effect.gen(function*() {
       const scope = yield* Effect.scope
       const options = yield* servers
-      const { redis } = yield* makeNode(options)
+      const { redis } = yield* connect(options)
       return {
-        node: makeNode(options).pipe(Effect.map(({ broker }) => broker), Scope.extend(scope), Effect.orDie),
+        node: connect(options).pipe(Effect.map(({ broker }) => broker), Scope.extend(scope), Effect.orDie),
         lose: (channel: string) =>
           Effect.orDie(redis.run(forget, channel, [redis.key(channel, "m"), redis.key(channel, "s")], []))
       }
@@ -47,13 +42,19 @@ const stages = {
     Effect.map(Effect.all([makeRedisServer(), makeRedisServer(), makeRedisServer()]), (servers) => ({
       urls: servers.map(({ url }) => url)
     }))
+  ),
+  "a Cluster of three": stageOf(
+    Effect.map(makeRedisCluster(), (servers) => ({ cluster: servers.map(({ url }) => url) }))
+  ),
+  "a master with a Sentinel": stageOf(
+    Effect.map(makeRedisSentinel, ({ sentinel }) => ({ sentinel: { name: "main", urls: [sentinel.url] } }))
   )
 }
 
 for (const [name, stage] of Object.entries(stages)) {
   const nodes = Layer.provideMerge(Layer.effect(Broker, Effect.flatMap(Stage, ({ node }) => node)), stage)
   describe.skipIf(!isRedisInstalled)(`the laws hold of the broker on Redis, on ${name}`, () => {
-    it.layer(nodes, { excludeTestServices: true })((it) => {
+    layer(nodes, { excludeTestServices: true })((it) => {
       const options: BrokerLaws.BrokerLawsOptions<Stage> = {
         wait: Effect.sleep,
         tick: 100,

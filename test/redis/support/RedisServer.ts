@@ -1,6 +1,6 @@
 import { Effect, type Scope } from "effect"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -41,6 +41,9 @@ export interface RedisServerOptions {
   readonly args?: ReadonlyArray<string>
   /** How clients of `redis-cli` prove who they are, and so on. */
   readonly cliArgs?: ReadonlyArray<string>
+  readonly isSentinel?: boolean
+  /** Files in PEM; then it speaks TLS only. */
+  readonly tls?: { readonly cert: string; readonly key: string }
   /** Not started yet. */
   readonly stopped?: boolean
 }
@@ -55,12 +58,34 @@ export const makeRedisServer = (
       Effect.sync(() => mkdtempSync(join(tmpdir(), "redis-test-"))),
       (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
     )
+    const listening = options.tls === undefined
+      ? ["--port", `${port}`]
+      : [
+        ...["--port", "0", "--tls-port", `${port}`, "--tls-cert-file", options.tls.cert],
+        ...["--tls-key-file", options.tls.key, "--tls-ca-cert-file", options.tls.cert, "--tls-auth-clients", "no"]
+      ]
     let child: ChildProcess | undefined
     const start = Effect.async<void>((resume) => {
       let output = ""
+      // A Sentinel keeps what it learns in its file.
+      const file = join(folder, "sentinel.conf")
+      if (options.isSentinel === true) writeFileSync(file, "")
       const started = spawn(
         "redis-server",
-        ["--port", `${port}`, "--dir", folder, "--save", "", "--appendonly", "no", ...args],
+        options.isSentinel === true
+          ? [file, "--sentinel", "--port", `${port}`, "--dir", folder, ...args]
+          : [
+            ...listening,
+            "--dir",
+            folder,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--repl-diskless-sync-delay",
+            "0",
+            ...args
+          ],
         { stdio: ["ignore", "pipe", "inherit"] }
       )
       child = started
