@@ -5,7 +5,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { Authenticator, Channels, ChannelsLive, Hub, NodeGuard, NodeUpgrade, ProtocolCode } from "../dist/index.js"
-import { BrokerRedis, PresenceRedis, RedisConnection } from "../dist/redis/index.js"
+import { Redis } from "../dist/redis/index.js"
 
 const [port, url] = process.argv.slice(2)
 
@@ -25,7 +25,7 @@ const kept = { ...open, historySize: 100, historyTtl: "5 minutes", forceRecovery
 
 const Protocol = NodeUpgrade.layerGuard("/connection/websocket", Channels.mount).pipe(
   Layer.provide(ChannelsLive.layer({ withoutNamespace: open, namespaces: { kept } })),
-  Layer.provide([Anonymous, Layer.provide(Layer.merge(BrokerRedis.layer, PresenceRedis.layer), RedisConnection.layer({ url }))])
+  Layer.provide([Anonymous, Redis.layer({ url })])
 )
 
 const Ready = Layer.effectDiscard(Effect.sync(() => process.stdout.write("ready\n")))
