@@ -67,14 +67,19 @@ const Trusting = Layer.succeed(Authenticator.Authenticator, {
   subscribe: () => Effect.fail(ProtocolCode.errors.notAvailable)
 })
 
-const Server = Layer.unwrapEffect(Effect.map(Config.withDefault(Config.integer("PORT"), 8000), (port) =>
-  HttpLayerRouter.serve(NodeUpgrade.layer("/connection/websocket", Channels.mount), { disableLogger: true }).pipe(
-    Layer.merge(RoomHandler),
-    Layer.provide(ChannelsLive.layer(Channel.namespaces(Room))),
-    Layer.provide([BrokerMemory.layer, PresenceMemory.layer, Trusting]),
-    Layer.provide(Hub.layer()),
-    Layer.provide(NodeGuard.layer({ host: "127.0.0.1", port }))
-  )))
+const Server = Layer.unwrapEffect(
+  Effect.map(
+    Config.withDefault(Config.integer("PORT"), 8000),
+    (port) =>
+      HttpLayerRouter.serve(NodeUpgrade.layer("/connection/websocket", Channels.mount), { disableLogger: true }).pipe(
+        Layer.merge(RoomHandler),
+        Layer.provide(ChannelsLive.layer(Channel.namespaces(Room))),
+        Layer.provide([BrokerMemory.layer, PresenceMemory.layer, Trusting]),
+        Layer.provide(Hub.layer()),
+        Layer.provide(NodeGuard.layer({ host: "127.0.0.1", port }))
+      )
+  )
+)
 
 // --- the client
 
@@ -113,10 +118,9 @@ const chat = (name: string, text: string) =>
 
 const [url, user = "nobody", room = "tea", ...words] = process.argv.slice(2)
 
-NodeRuntime.runMain(
-  url === undefined
-    ? Layer.launch(Server)
-    : chat(room, words.join(" ")).pipe(
-      Effect.provide(Client.layer({ url, websocket: WebSocket, data: { name: user } }))
-    )
-)
+if (url === undefined) NodeRuntime.runMain(Layer.launch(Server))
+else {
+  NodeRuntime.runMain(
+    Effect.provide(chat(room, words.join(" ")), Client.layer({ url, websocket: WebSocket, data: { name: user } }))
+  )
+}

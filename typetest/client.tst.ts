@@ -5,7 +5,14 @@ import * as Channel from "../src/channels/ChannelDefinition.js"
 import type { ProtocolError } from "../src/channels/ProtocolCode.js"
 import * as Client from "../src/client/Client.js"
 import * as ClientChannel from "../src/client/ClientChannel.js"
-import type { ConnectionError, Gap, Malformed, SlowReader, Unanswered, Unsubscribed } from "../src/client/ClientError.js"
+import type {
+  ConnectionError,
+  Gap,
+  Malformed,
+  SlowReader,
+  Unanswered,
+  Unsubscribed
+} from "../src/client/ClientError.js"
 import type { Event, History, Published, Subscription } from "../src/client/Subscription.js"
 
 type Said = { readonly _tag: "Said"; readonly by: string; readonly at: Date }

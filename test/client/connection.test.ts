@@ -6,13 +6,13 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { disconnects, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import { inSeconds, serve, token } from "../channels/support.js"
-import { connect, failure, hasty, Network, next, open, take, until } from "./support.js"
+import { connect, failure, hasty, Network, next, open, refusal, take, until } from "./support.js"
 
 class Offline extends Data.TaggedError("Offline")<{}> {}
 class Session extends Context.Tag("Session")<Session, { readonly token: string }>() {}
@@ -56,7 +56,7 @@ describe("connecting", () => {
       const error = yield* Effect.flip(client.connected)
       assert.deepInclude(error, { _tag: "ConnectionError", code: 3501, reason: "bad request" })
       assert.deepStrictEqual(yield* client.state.get, { _tag: "Disconnected", error })
-      assert.deepStrictEqual(yield* Effect.flip(client.rpc("x")), error)
+      assert.deepStrictEqual(yield* refusal(client.rpc("x")), error)
       assert.deepStrictEqual(yield* Effect.flip(client.subscribe("x")), error)
       assert.deepStrictEqual(yield* failure(client.messages), error)
       // It ends after this.
@@ -83,7 +83,10 @@ describe("connecting", () => {
         client.state.changes,
         (state) => state._tag === "Connecting" && state.error !== undefined
       ))
-      assert.deepInclude(failed, { _tag: "Connecting", error: { type: "transport", code: 2, message: "transport closed" } })
+      assert.deepInclude(failed, {
+        _tag: "Connecting",
+        error: { type: "transport", code: 2, message: "transport closed" }
+      })
       network.down = false
       yield* client.connected
     }))
@@ -142,7 +145,7 @@ describe("tokens of the connection", () => {
       assert.deepStrictEqual(server.asked.refresh, [token(renewed)])
       assert.strictEqual(fetched, 1)
       // The same connection goes on.
-      assert.instanceOf(yield* Effect.flip(client.rpc("nobody answers")), ProtocolError)
+      assert.instanceOf(yield* refusal(client.rpc("nobody answers")), ProtocolError)
       assert.strictEqual((yield* client.connected).client, first.client)
     }))
 
@@ -247,7 +250,7 @@ describe("requests", () => {
       const server = yield* serve()
       yield* server.channels.rpc("somebody answers", () => Effect.void)
       const client = yield* connect(server)
-      const error = yield* Effect.flip(client.rpc("nobody answers"))
+      const error = yield* refusal(client.rpc("nobody answers"))
       assert.deepInclude(error, { _tag: "ProtocolError", code: 104, reason: "method not found", temporary: false })
       assert.deepInclude(yield* Effect.flip(client.publish("closed:x", 1)), { _tag: "ProtocolError", code: 103 })
     }))
@@ -259,11 +262,11 @@ describe("requests", () => {
       const called = yield* Deferred.make<void>()
       yield* server.channels.rpc("never", () => Effect.zipRight(Deferred.succeed(called, undefined), Effect.never))
       const client = yield* connect(server, { network, timeout: "200 millis" })
-      const call = yield* Effect.fork(Effect.flip(client.rpc("never")))
+      const call = yield* Effect.fork(refusal(client.rpc("never")))
       yield* Deferred.await(called)
       yield* network.cut
       assert.deepInclude(yield* Fiber.join(call), { _tag: "Unanswered", code: 11 })
-      assert.deepInclude(yield* Effect.flip(client.rpc("never")), { _tag: "Unanswered", code: 1 })
+      assert.deepInclude(yield* refusal(client.rpc("never")), { _tag: "Unanswered", code: 1 })
     }))
 
   it.scopedLive("wait for a connection no longer than requests may take, and are not sent after that", () =>

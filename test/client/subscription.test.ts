@@ -94,7 +94,7 @@ describe("a subscription", () => {
       const error = yield* failure(subscription.publications)
       assert.deepInclude(error, { _tag: "Unsubscribed", channel: "x", code: 2000, reason: "server unsubscribe" })
       assert.deepStrictEqual(yield* failure(subscription.members), error)
-      assert.deepStrictEqual(yield* Effect.flip(subscription.publish(1)), error)
+      assert.deepInclude(yield* Effect.flip(subscription.publish(1)), { _tag: "Unsubscribed", code: 2000 })
       // It may come back.
       const again = yield* client.subscribe("x")
       yield* server.channels.publish("x", 2)
@@ -238,7 +238,7 @@ describe("subscribers of one channel", () => {
       for (const asked of [{ since }, { data: { a: 2 } }, { joinLeave: true }, { positioned: true }]) {
         const error = yield* Effect.flip(client.subscribe("joined:x", asked))
         assert.deepInclude(error, { _tag: "ProtocolError", code: 105 })
-        assert.include(error.message, Object.keys(asked)[0])
+        assert.include(error.message, Object.keys(asked).join())
       }
       yield* client.subscribe("joined:x", { data: { a: 1 }, recoverable: true, overflow: "drop-oldest" })
     }))

@@ -81,12 +81,17 @@ export const next = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
 /** What a stream fails with. */
 export const failure = <A, E, R>(stream: Stream.Stream<A, E, R>) => Effect.flip(Stream.runDrain(stream))
 
+/** What an effect fails with. */
+export const refusal = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.flip(Effect.asVoid(effect))
+
 /** Until something is so; the test's time is the limit. */
 export const until = (holds: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() =>
-    holds() ? Effect.void : Effect.zipRight(Effect.async<void>((resume) => {
-      const immediate = setImmediate(() => resume(Effect.void))
-      return Effect.sync(() => clearImmediate(immediate))
-    }), until(holds))
+    holds() ? Effect.void : Effect.zipRight(
+      Effect.async<void>((resume) => {
+        const immediate = setImmediate(() => resume(Effect.void))
+        return Effect.sync(() => clearImmediate(immediate))
+      }),
+      until(holds)
+    )
   )
-
