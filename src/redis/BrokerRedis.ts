@@ -17,7 +17,7 @@ import {
 } from "../channels/Broker.js"
 import type { ClientInfo, StreamPosition } from "../channels/Publication.js"
 import { history, publishScripts, remove } from "./BrokerScripts.js"
-import { decodeMessage, encodePassing, encodePayload, encodePresence, lengthsOf } from "./BrokerWire.js"
+import { decodeMessage, encodePassing, encodePayload, encodePresence, separator } from "./BrokerWire.js"
 import { RedisConnection } from "./RedisConnection.js"
 import * as Metrics from "./RedisMetrics.js"
 
@@ -145,18 +145,15 @@ class Node {
   private send({ channel, payloads, stream, waiters }: Batch): void {
     Metrics.published.unsafeUpdate(waiters.length, [])
     if (stream === undefined) {
-      return this.redis.unsafePublish(channel, encodePassing(payloads), (exit) => {
+      return this.redis.unsafePublish(channel, encodePassing(payloads.join(separator)), (exit) => {
         for (const done of waiters) done(passed(exit))
       }, waiters.length)
     }
-    const args = this.streamArgs(stream)
-    if (payloads.length > 1) args.push(lengthsOf(payloads))
-    for (const payload of payloads) args.push(payload)
     this.redis.unsafeRun(
-      payloads.length === 1 ? this.scripts.append : this.scripts.appendAll,
+      this.scripts.append,
       channel,
       this.keys(channel),
-      args,
+      [...this.streamArgs(stream), payloads.join(separator)],
       (exit) => {
         if (waiters.length === 1 || Exit.isFailure(exit) || exit.value === undefined) {
           for (const done of waiters) done(exit)
@@ -186,7 +183,7 @@ class Node {
         scripts.passOnce,
         channel,
         [outcome],
-        [redis.key(channel), window, encodePassing([payload])],
+        [redis.key(channel), window, encodePassing(payload)],
         done
       )
     }
@@ -210,7 +207,7 @@ class Node {
 
   history(channel: string, { limit, reverse = false, since, stream }: HistoryRequest) {
     const { redis } = this
-    return redis.run(history, channel, this.keys(channel), [
+    const read = redis.run(history, channel, this.keys(channel), [
       randomEpoch(),
       `${stream.size}`,
       px(Math.max(stream.metaTtl, stream.ttl)),
@@ -218,6 +215,9 @@ class Node {
       limit === undefined || limit > Number.MAX_SAFE_INTEGER ? "-1" : `${Math.max(0, limit)}`,
       reverse ? "1" : "0"
     ])
+    return reverse
+      ? Effect.map(read, ({ position, publications }) => ({ position, publications: [...publications].reverse() }))
+      : read
   }
 
   removeHistory(channel: string): Effect.Effect<void, BrokerError> {

@@ -1,15 +1,16 @@
 /**
  * What Redis does for a broker, in one step each.
  *
- * A channel has two keys: `m`, its position as `offset:epoch`, and `s`, a stream of its publications whose ids are
- * `offset-0`; and one for each idempotency key, which holds the position that was returned, or nothing. An epoch ends in
- * the name of the server's run: what a server remembers of an earlier run may be old, and offsets would be given twice.
+ * A channel has two keys: `m`, its position as `offset:epoch`, and `s`, a list of its newest publications, of which the
+ * last one has that offset (a stream of Redis costs several times as much); and one for each idempotency key, which
+ * holds the position that was returned, or nothing. An epoch ends in the name of the server's run: what a server
+ * remembers of an earlier run may be old, and offsets would be given twice.
  *
  * @since 1.0.0
  */
 import type { History } from "../channels/Broker.js"
-import type { Publication, StreamPosition } from "../channels/Publication.js"
-import { decodePayload } from "./BrokerWire.js"
+import type { StreamPosition } from "../channels/Publication.js"
+import { decodePayload, separator } from "./BrokerWire.js"
 import { define, type RedisScript } from "./RedisScripts.js"
 
 /** `s` and `e` are the position; `m` is false if there was none. ARGV: run, candidate for the epoch. */
@@ -30,12 +31,9 @@ end
 /** The name of the pub/sub channel, which is that of `m` without its kind. */
 const channel = "string.sub(KEYS[1], 1, -3)"
 
-const add = (payload: string) =>
-  `s = s + 1
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], s .. '-0', 'p', ${payload})`
-
-/** `m` is the new position. */
-const keep = `redis.call('PEXPIRE', KEYS[2], ARGV[4])
+/** Of the position `s`, which becomes `m`. */
+const keep = `redis.call('LTRIM', KEYS[2], -ARGV[3], -1)
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
 m = s .. ':' .. e
 redis.call('SET', KEYS[1], m, 'PX', ARGV[5])`
 
@@ -53,27 +51,19 @@ const scriptsFor = (publishing: "PUBLISH" | "SPUBLISH") => {
   const append = define<StreamPosition | undefined>({
     name: "publish",
     isRunBound: true,
-    // KEYS: m, s. ARGV: run, candidate, size, ttl, metaTtl, payload
+    // KEYS: m, s. ARGV: run, candidate, size, ttl, metaTtl, payloads
     lua: `${position}
-${add("ARGV[6]")}
+local all, n, from = {}, 0, 1
+repeat
+  local at = string.find(ARGV[6], '${separator}', from, true)
+  n = n + 1
+  all[n] = string.sub(ARGV[6], from, (at or 0) - 1)
+  from = at and at + 1
+until not from
+redis.call('RPUSH', KEYS[2], unpack(all))
+s = s + n
 ${keep}
-redis.call('${publishing}', ${channel}, 'p' .. m .. ':' .. ARGV[6])
-return m`,
-    decode: decodePosition
-  })
-
-  const appendAll = define<StreamPosition | undefined>({
-    name: "publish",
-    isRunBound: true,
-    // KEYS: m, s. ARGV: run, candidate, size, ttl, metaTtl, lengths, payload...
-    lua: `${position}
-local first = s + 1
-for i = 7, #ARGV do
-  ${add("ARGV[i]")}
-end
-${keep}
-local all = table.concat(ARGV, '', 7)
-redis.call('${publishing}', ${channel}, 'b' .. first .. ':' .. e .. ':' .. ARGV[6] .. ';' .. all)
+redis.call('${publishing}', ${channel}, 'p' .. (s - n + 1) .. ':' .. e .. ':' .. ARGV[6])
 return m`,
     decode: decodePosition
   })
@@ -85,7 +75,8 @@ return m`,
     lua: `local done = redis.call('GET', KEYS[3])
 if done then return done end
 ${position}
-${add("ARGV[7]")}
+redis.call('RPUSH', KEYS[2], ARGV[7])
+s = s + 1
 ${keep}
 redis.call('SET', KEYS[3], m, 'PX', ARGV[6])
 redis.call('${publishing}', ${channel}, 'p' .. m .. ':' .. ARGV[7])
@@ -104,7 +95,7 @@ return ''`,
     decode: decodePosition
   })
 
-  return { append, appendAll, appendOnce, passOnce }
+  return { append, appendOnce, passOnce }
 }
 
 /**
@@ -114,18 +105,8 @@ return ''`,
  */
 export const publishScripts = { PUBLISH: scriptsFor("PUBLISH"), SPUBLISH: scriptsFor("SPUBLISH") }
 
-const publicationOf = (entry: unknown): Publication<string> => {
-  if (Array.isArray(entry)) {
-    const [id, fields] = entry as ReadonlyArray<unknown>
-    if (typeof id === "string" && Array.isArray(fields) && typeof fields[1] === "string") {
-      return decodePayload(fields[1], 0, Number.parseInt(id, 10))
-    }
-  }
-  throw new Error("Redis answered with something else than publications")
-}
-
 /**
- * Reads the position, which it creates if there is none, and publications.
+ * Reads the position, which it creates if there is none, and publications, oldest first.
  *
  * @internal
  */
@@ -141,26 +122,28 @@ else
   redis.call('SET', KEYS[1], m, 'PX', ARGV[4])
 end
 local limit = tonumber(ARGV[6])
-if s == 0 or limit == 0 then return { m, {} } end
+local length = limit ~= 0 and redis.call('LLEN', KEYS[2]) or 0
+if length == 0 then return { m, 0, {} } end
 local since = tonumber(ARGV[5])
-local low, high = s - tonumber(ARGV[3]) + 1, s
+local first = s - length + 1
+local low, high = math.max(first, s - tonumber(ARGV[3]) + 1), s
 if ARGV[7] == '1' then
   if since then high = math.min(s, since - 1) end
-elseif since then
-  low = math.max(low, since + 1)
+  if limit > 0 then low = math.max(low, high - limit + 1) end
+else
+  if since then low = math.max(low, since + 1) end
+  if limit > 0 then high = math.min(high, low + limit - 1) end
 end
-if low < 1 then low = 1 end
-if low > high then return { m, {} } end
-if limit < 0 or limit > high - low + 1 then limit = high - low + 1 end
-if ARGV[7] == '1' then
-  return { m, redis.call('XREVRANGE', KEYS[2], high .. '-0', low .. '-0', 'COUNT', limit) }
-end
-return { m, redis.call('XRANGE', KEYS[2], low .. '-0', high .. '-0', 'COUNT', limit) }`,
+if low > high then return { m, 0, {} } end
+return { m, low, redis.call('LRANGE', KEYS[2], low - first, high - first) }`,
   decode: (reply) => {
     if (Array.isArray(reply)) {
-      const [at, entries] = reply as ReadonlyArray<unknown>
-      if (typeof at === "string" && Array.isArray(entries)) {
-        return { publications: entries.map(publicationOf), position: positionOf(at) }
+      const [at, low, payloads] = reply as ReadonlyArray<unknown>
+      if (typeof at === "string" && typeof low === "number" && Array.isArray(payloads)) {
+        return {
+          publications: payloads.map((payload, index) => decodePayload(String(payload), 0, low + index)),
+          position: positionOf(at)
+        }
       }
     }
     throw new Error("Redis answered with something else than history")

@@ -2,14 +2,20 @@
  * How publications travel through Redis.
  *
  * A payload is a line of JSON with what comes beside the data, empty if there is nothing, and the data's JSON text. A
- * message is `p<offset>:<epoch>:<payload>`, or for several publications that follow one another
- * `b<offset of the first>:<epoch>:<length>,<length>…;<payload><payload>…`, or `j` or `l` and the JSON of who joined or
- * left. Without a stream, offset is 0 and epoch empty. Lengths are in UTF-16 units.
+ * message is `p<offset>:<epoch>:` and the payloads of publications that follow one another, with `separator` between
+ * them; or `j` or `l` and the JSON of who joined or left. Without a stream, offset is 0 and epoch empty.
  *
  * @since 1.0.0
  */
 import type { BrokerEvent, BrokerPublish } from "../channels/Broker.js"
 import type { ClientInfo, Publication } from "../channels/Publication.js"
+
+/**
+ * Between payloads: JSON never has it as it is.
+ *
+ * @internal
+ */
+export const separator = "\u001e"
 
 /** @internal */
 export const encodePayload = ({ data, info, tags }: BrokerPublish): string =>
@@ -39,11 +45,7 @@ export const decodePayload = (text: string, from: number, offset: number, to?: n
  *
  * @internal
  */
-export const encodePassing = (payloads: ReadonlyArray<string>): string =>
-  payloads.length === 1 ? `p0::${payloads[0]}` : `b0::${lengthsOf(payloads)};${payloads.join("")}`
-
-/** @internal */
-export const lengthsOf = (payloads: ReadonlyArray<string>): string => payloads.map(({ length }) => length).join(",")
+export const encodePassing = (payloads: string): string => `p0::${payloads}`
 
 /** @internal */
 export const encodePresence = (kind: "j" | "l", info: ClientInfo): string => kind + JSON.stringify(info)
@@ -58,23 +60,18 @@ export const decodeMessage = (channel: string, message: string, tell: (event: Br
   if (kind === "j" || kind === "l") {
     return tell({ _tag: kind === "j" ? "Joined" : "Left", channel, info: JSON.parse(message.slice(1)) as ClientInfo })
   }
-  if (kind !== "p" && kind !== "b") throw new Error("A message of an unknown kind")
+  if (kind !== "p") throw new Error("A message of an unknown kind")
   const colon = message.indexOf(":")
   const second = message.indexOf(":", colon + 1)
   if (second < 0) throw new Error("A message without a position")
-  const first = Number(message.slice(1, colon))
   const epoch = message.slice(colon + 1, second)
-  if (kind === "p") {
-    return tell({ _tag: "Published", channel, publication: decodePayload(message, second + 1, first), epoch })
-  }
-  const semicolon = message.indexOf(";", second + 1)
-  if (semicolon < 0) throw new Error("A message without lengths")
-  let offset = first
-  let from = semicolon + 1
-  for (const length of message.slice(second + 1, semicolon).split(",")) {
-    const to = from + Number(length)
-    tell({ _tag: "Published", channel, publication: decodePayload(message, from, offset, to), epoch })
-    if (first > 0) offset++
-    from = to
+  let offset = Number(message.slice(1, colon))
+  let from = second + 1
+  while (from > 0) {
+    const to = message.indexOf(separator, from)
+    const publication = decodePayload(message, from, offset, to < 0 ? undefined : to)
+    tell({ _tag: "Published", channel, publication, epoch })
+    if (offset > 0) offset++
+    from = to + 1
   }
 }
