@@ -10,8 +10,12 @@ import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 import { RedisShard, type RedisTopology } from "./RedisShard.js"
 
-/** FNV-1a. */
-const hashOf = (text: string): number => {
+/**
+ * FNV-1a.
+ *
+ * @internal
+ */
+export const hashOf = (text: string): number => {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
   return hash
@@ -23,6 +27,25 @@ const weigh = (left: number, right: number): number => {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/**
+ * The index of the server, among those with these hashes, for which a name weighs most.
+ *
+ * @internal
+ */
+export const heaviest = (name: string, servers: ReadonlyArray<number>): number => {
+  const hash = hashOf(name)
+  let found = 0
+  let most = -1
+  servers.forEach((server, index) => {
+    const weight = weigh(hash, server)
+    if (weight > most) {
+      found = index
+      most = weight
+    }
+  })
+  return found
 }
 
 /**
@@ -93,19 +116,7 @@ export class RedisShards implements RedisTopology {
   }
 
   private shardOf(owner: string): RedisShard {
-    let best = 0
-    if (this.shards.length > 1) {
-      const hash = hashOf(owner)
-      let most = -1
-      this.hashes.forEach((other, index) => {
-        const weight = weigh(hash, other)
-        if (weight > most) {
-          best = index
-          most = weight
-        }
-      })
-    }
-    const shard = this.shards[best]
+    const shard = this.shards[this.shards.length === 1 ? 0 : heaviest(owner, this.hashes)]
     if (shard === undefined) throw new Error("BUG: no server")
     return shard
   }
