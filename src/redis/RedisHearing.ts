@@ -8,6 +8,7 @@ import type { RedisClient } from "./RedisClient.js"
 import { RedisLink } from "./RedisLink.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { groupsOf, isMoved, nameOf, Subscription, type Waiter } from "./RedisSubscription.js"
 
 /**
  * Whom to tell what was heard. Returns at once and does not throw.
@@ -28,33 +29,6 @@ export interface HearingEvents {
   /** Names do not belong here any more. */
   readonly onMoved?: (() => void) | undefined
 }
-
-type Waiter = (error: unknown) => void
-
-/**
- * A name that somebody wants to hear, or wanted until a moment ago.
- *
- * @internal
- */
-export class Subscription {
-  readonly owner: string
-  readonly name: string
-  isWanted = true
-  /** Whoever wants it was told that it is subscribed, and hears of a gap if it was not for a while. */
-  isHeard = false
-  /** Whether its messages come, on the present connection. */
-  state: "Joining" | "Live" | "Lost" | "Restored" = "Joining"
-  waiters: Array<Waiter> = []
-  leaveAt = 0
-
-  constructor(owner: string, name: string) {
-    this.owner = owner
-    this.name = name
-  }
-}
-
-/** Names in one command: others must not wait too long for their turn. */
-const chunk = 5000
 
 /** Pause before it is looked again whether a name that is left was subscribed meanwhile. */
 const leastLinger = 10
@@ -167,6 +141,7 @@ export class RedisHearing {
     this.flushing = undefined
     const { joining, leaving, returning } = this
     const { client } = this.link
+    const { slotOf } = this.events
     this.joining = []
     this.leaving = []
     this.returning = []
@@ -174,12 +149,12 @@ export class RedisHearing {
       this.joined(joining, notConnected())
       return this.returned(returning, notConnected())
     }
-    for (const group of this.groups(leaving, (name) => name)) {
+    for (const group of groupsOf(leaving, (name) => name, slotOf)) {
       this.leave(client, group).catch(() => {
         // The connection is lost, or the slot has moved, and the subscription with it.
       })
     }
-    for (const group of this.groups(joining, nameOf)) {
+    for (const group of groupsOf(joining, nameOf, slotOf)) {
       this.join(client, group).then(
         () => this.joined(group, undefined),
         (error: unknown) => this.joined(group, error)
@@ -236,7 +211,10 @@ export class RedisHearing {
         Effect.catchIf(isMoved, () => Effect.void)
       )
     client.on("sharded-channel-moved", (name: string) => this.moved(name))
-    return Effect.forEach(this.groups(lost, nameOf), joinAll, { discard: true, concurrency: this.slotted ? 100 : 1 })
+    return Effect.forEach(groupsOf(lost, nameOf, this.events.slotOf), joinAll, {
+      discard: true,
+      concurrency: this.slotted ? 100 : 1
+    })
   }
 
   private restored(): void {
@@ -282,7 +260,7 @@ export class RedisHearing {
     if (client === undefined) return
     const lost = Array.from(this.subscriptions.values()).filter(({ isHeard, state }) => isHeard && state === "Lost")
     for (const subscription of lost) subscription.state = "Joining"
-    for (const group of this.groups(lost, nameOf)) {
+    for (const group of groupsOf(lost, nameOf, this.events.slotOf)) {
       this.join(client, group).then(
         () => this.tellGaps(group.filter(({ name, state }) => state === "Joining" && this.subscriptions.has(name))),
         () => {
@@ -311,27 +289,4 @@ export class RedisHearing {
   private leave(client: RedisClient, names: Array<string>): Promise<void> {
     return this.slotted ? client.sUnsubscribe(names, this.hear) : client.unsubscribe(names, this.hear)
   }
-
-  /** What may go in one command: names of one slot, and not too many. */
-  private groups<A>(all: ReadonlyArray<A>, name: (one: A) => string): ReadonlyArray<Array<A>> {
-    const { slotOf } = this.events
-    if (slotOf === undefined) {
-      return Array.from(
-        { length: Math.ceil(all.length / chunk) },
-        (_, index) => all.slice(index * chunk, (index + 1) * chunk)
-      )
-    }
-    const groups = new Map<number, Array<A>>()
-    for (const one of all) {
-      const slot = slotOf(name(one))
-      const group = groups.get(slot)
-      if (group === undefined) groups.set(slot, [one])
-      else group.push(one)
-    }
-    return Array.from(groups.values())
-  }
 }
-
-const nameOf = ({ name }: Subscription): string => name
-
-const isMoved = (error: unknown): boolean => error instanceof Error && error.message.startsWith("MOVED")
