@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { ask, reasonOf } from "./RedisClient.js"
+import { ask, attempt, failure, RedisFailure } from "./RedisClient.js"
 import type { Ear, HearingEvents } from "./RedisHearing.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
@@ -138,7 +138,7 @@ export class RedisCluster implements RedisTopology {
         this.asked.unsafeClose()
         const ranges = yield* this.askSlots
         yield* Effect.uninterruptible(this.apply(ranges, scope))
-      }).pipe(Effect.catchAll((error) => Effect.logWarning(`No word from the Cluster: ${reasonOf(error)}`)))
+      }).pipe(Effect.catchAll((error) => Effect.logWarning(`No word from the Cluster: ${error.message}`)))
       yield* Effect.gen(this, function*() {
         yield* refresh
         const wait = this.slots.length === 0 ? this.config.retryInterval : longestRefresh
@@ -153,19 +153,16 @@ export class RedisCluster implements RedisTopology {
     this.asked.unsafeOpen()
   }
 
-  private get askSlots(): Effect.Effect<ReadonlyArray<Range>, unknown> {
+  private get askSlots(): Effect.Effect<ReadonlyArray<Range>, RedisFailure> {
     const known = Array.from(this.members.values()).flatMap(({ address, shard }) => {
       const { client } = shard.commands
       return client === undefined ? [] : [[this.serverOf(address), client] as const]
     })
     const asked = [
       ...known.map(([server, client]) =>
-        Effect.tryPromise({
-          try: (): Promise<unknown> => client.sendCommand(["CLUSTER", "SLOTS"]),
-          catch: (error) => error
-        })
+        attempt((): Promise<unknown> => client.sendCommand(["CLUSTER", "SLOTS"]))
           .pipe(
-            Effect.timeoutFail({ duration: this.config.commandTimeout, onTimeout: () => new Error("no answer") }),
+            Effect.timeoutFail({ duration: this.config.commandTimeout, onTimeout: () => failure("no answer") }),
             Effect.map((reply) => [reply, server] as const)
           )
       ),
@@ -178,10 +175,11 @@ export class RedisCluster implements RedisTopology {
       (effect) =>
         Effect.flatMap(
           effect,
-          ([reply, server]) => Effect.try({ try: () => rangesOf(reply, server), catch: (error) => error })
+          ([reply, server]) =>
+            Effect.try({ try: () => rangesOf(reply, server), catch: (cause) => new RedisFailure({ cause }) })
         )
     ).pipe(
-      Effect.mapError((errors) => new Error(Array.from(new Set(errors.map(reasonOf))).join(", ")))
+      Effect.mapError((errors) => failure(Array.from(new Set(errors.map(({ message }) => message))).join(", ")))
     )
   }
 

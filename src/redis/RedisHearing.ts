@@ -4,7 +4,7 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
-import type { RedisClient } from "./RedisClient.js"
+import { attempt, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import { RedisLink } from "./RedisLink.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
@@ -56,7 +56,7 @@ export class RedisHearing {
   private readonly ear: Ear
   private readonly events: HearingEvents
 
-  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, ear: Ear, events: HearingEvents) {
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, RedisFailure>, ear: Ear, events: HearingEvents) {
     this.config = config
     this.ear = ear
     this.events = events
@@ -194,7 +194,7 @@ export class RedisHearing {
     for (const subscription of this.subscriptions.values()) subscription.state = "Lost"
   }
 
-  private restore(client: RedisClient): Effect.Effect<void, unknown> {
+  private restore(client: RedisClient): Effect.Effect<void, RedisFailure> {
     const lost: Array<Subscription> = []
     for (const subscription of this.subscriptions.values()) {
       if (subscription.isHeard) lost.push(subscription)
@@ -204,7 +204,7 @@ export class RedisHearing {
       }
     }
     const joinAll = (group: ReadonlyArray<Subscription>) =>
-      Effect.tryPromise({ try: () => this.join(client, group), catch: (error) => error }).pipe(
+      attempt(() => this.join(client, group)).pipe(
         Effect.map(() => {
           for (const subscription of group) subscription.state = "Restored"
         }),

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { failure, RedisFailure } from "./RedisClient.js"
 import type { Ear } from "./RedisHearing.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
@@ -53,7 +54,7 @@ export const heaviest = (name: string, servers: ReadonlyArray<number>): number =
  *
  * @internal
  */
-export type Located = readonly [address: string, locate: Effect.Effect<RedisServer, unknown>]
+export type Located = readonly [address: string, locate: Effect.Effect<RedisServer, RedisFailure>]
 
 /** @internal */
 export const locatedOf = (servers: ReadonlyArray<RedisServer>): ReadonlyArray<Located> =>
@@ -86,7 +87,7 @@ export class RedisShards implements RedisTopology {
     this.hashes = servers.map(([address]) => hashOf(address))
     this.shards = servers.map(([, locate]) => new RedisShard(config, locate, ear, { onReady }))
     this.watch = watch(() => {
-      for (const shard of this.shards) shard.drop(new Error("there is another master"))
+      for (const shard of this.shards) shard.drop(failure("there is another master"))
     })
   }
 
@@ -102,7 +103,7 @@ export class RedisShards implements RedisTopology {
     const shard = this.shardOf(owner)
     shard.command(args, runAt, weight, (error, reply) => {
       // It was the master; who is it now is to be found out.
-      if (error instanceof Error && error.message.startsWith("READONLY")) shard.drop(error)
+      if (error instanceof Error && error.message.startsWith("READONLY")) shard.drop(new RedisFailure({ cause: error }))
       done(error, reply)
     })
   }
