@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,6 +11,32 @@ import type * as Scope from "effect/Scope"
 import { isIP } from "node:net"
 import { createClient } from "redis"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+
+/** An attempt at several addresses of a host says why in its parts. */
+const reasonOf = (error: unknown): string =>
+  error instanceof AggregateError
+    ? error.errors.map(reasonOf).join(", ")
+    : error instanceof Error
+    ? error.message
+    : String(error)
+
+/**
+ * A server, or the way to it, failed.
+ *
+ * @internal
+ */
+export class RedisFailure extends Data.TaggedError("RedisFailure")<{ readonly cause: unknown }> {
+  override get message() {
+    return reasonOf(this.cause)
+  }
+}
+
+/** @internal */
+export const failure = (reason: string): RedisFailure => new RedisFailure({ cause: reason })
+
+/** @internal */
+export const attempt = <A>(promise: () => Promise<A>): Effect.Effect<A, RedisFailure> =>
+  Effect.tryPromise({ try: promise, catch: (cause) => new RedisFailure({ cause }) })
 
 /**
  * Opens no connection yet. Reconnecting is ours: an attempt must end in time, a server that is mute must be left, and
@@ -42,15 +69,18 @@ export type RedisClient = ReturnType<typeof clientOf>
 export const openClient = (
   server: RedisServer,
   config: RedisConfig,
-  lost: Deferred.Deferred<never, unknown>,
+  lost: Deferred.Deferred<never, RedisFailure>,
   onClose: (client: RedisClient) => void = () => {}
-): Effect.Effect<RedisClient, unknown, Scope.Scope> =>
+): Effect.Effect<RedisClient, RedisFailure, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.try(() => {
-      const client = clientOf(server, config)
-      // Without a listener an error ends the process.
-      client.on("error", (error: unknown) => Deferred.unsafeDone(lost, Effect.fail(error)))
-      return client
+    Effect.try({
+      try: () => {
+        const client = clientOf(server, config)
+        // Without a listener an error ends the process.
+        client.on("error", (cause: unknown) => Deferred.unsafeDone(lost, Effect.fail(new RedisFailure({ cause }))))
+        return client
+      },
+      catch: (cause) => new RedisFailure({ cause })
     }),
     (client) =>
       Effect.sync(() => {
@@ -63,12 +93,12 @@ export const openClient = (
 export const connect = (
   client: RedisClient,
   { connectTimeout }: RedisConfig,
-  lost: Deferred.Deferred<never, unknown>
+  lost: Deferred.Deferred<never, RedisFailure>
 ) =>
-  Effect.raceFirst(Effect.tryPromise({ try: () => client.connect(), catch: (error) => error }), lost).pipe(
+  Effect.raceFirst(attempt(() => client.connect()), lost).pipe(
     Effect.timeoutFail({
       duration: connectTimeout,
-      onTimeout: () => new Error(`no connection within ${connectTimeout} ms`)
+      onTimeout: () => failure(`no connection within ${connectTimeout} ms`)
     })
   )
 
@@ -81,30 +111,18 @@ export const ask = (
   server: RedisServer,
   config: RedisConfig,
   args: ReadonlyArray<string>
-): Effect.Effect<unknown, unknown> =>
+): Effect.Effect<unknown, RedisFailure> =>
   Effect.scoped(Effect.gen(function*() {
-    const lost = yield* Deferred.make<never, unknown>()
+    const lost = yield* Deferred.make<never, RedisFailure>()
     const client = yield* openClient(server, config, lost)
     yield* connect(client, config, lost)
     return yield* Effect.raceFirst(
-      Effect.tryPromise({ try: (): Promise<unknown> => client.sendCommand(args), catch: (error) => error }),
+      attempt((): Promise<unknown> => client.sendCommand(args)),
       lost
     ).pipe(
       Effect.timeoutFail({
         duration: config.commandTimeout,
-        onTimeout: () => new Error(`no answer within ${config.commandTimeout} ms`)
+        onTimeout: () => failure(`no answer within ${config.commandTimeout} ms`)
       })
     )
   }))
-
-/**
- * An attempt at several addresses of a host says why in its parts.
- *
- * @internal
- */
-export const reasonOf = (error: unknown): string =>
-  error instanceof AggregateError
-    ? error.errors.map(reasonOf).join(", ")
-    : error instanceof Error
-    ? error.message
-    : String(error)

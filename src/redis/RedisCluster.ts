@@ -6,14 +6,14 @@
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
-import { ask, reasonOf } from "./RedisClient.js"
-import type { Ear, HearingEvents, Subscription } from "./RedisHearing.js"
+import { ask, attempt, failure, RedisFailure } from "./RedisClient.js"
+import type { Ear, HearingEvents } from "./RedisHearing.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 import { RedisShard, type RedisTopology } from "./RedisShard.js"
 import { ownerSlot, slotCount, slotOf } from "./RedisSlots.js"
+import { isMoved, type Subscription } from "./RedisSubscription.js"
 
 /** A node that has slots. */
 interface Member {
@@ -58,7 +58,7 @@ export class RedisCluster implements RedisTopology {
   private slots: ReadonlyArray<RedisShard | undefined> = []
   /** Names that are heard, whose slot nobody has now. */
   private homeless: Array<Subscription> = []
-  private readonly wake = Effect.runSync(Queue.sliding<void>(1))
+  private readonly asked = Effect.unsafeMakeLatch(false)
   private readonly config: RedisConfig
   private readonly seeds: ReadonlyArray<RedisServer>
   private readonly ear: Ear
@@ -120,7 +120,7 @@ export class RedisCluster implements RedisTopology {
     const shard = this.slots[slotOf(name)]
     if (shard === undefined) return done(new Error("Redis is not connected"))
     shard.hearing.subscribe(owner, name, (error) => {
-      if (!(error instanceof Error && error.message.startsWith("MOVED")) || attempt >= mostAttempts) return done(error)
+      if (!isMoved(error) || attempt >= mostAttempts) return done(error)
       this.refresh()
       setTimeout(() => this.subscribe(owner, name, done, attempt + 1), pause * attempt)
     })
@@ -135,13 +135,14 @@ export class RedisCluster implements RedisTopology {
     return Effect.gen(this, function*() {
       const scope = yield* Effect.scope
       const refresh = Effect.gen(this, function*() {
+        this.asked.unsafeClose()
         const ranges = yield* this.askSlots
         yield* Effect.uninterruptible(this.apply(ranges, scope))
-      }).pipe(Effect.catchAll((error) => Effect.logWarning(`No word from the Cluster: ${reasonOf(error)}`)))
+      }).pipe(Effect.catchAll((error) => Effect.logWarning(`No word from the Cluster: ${error.message}`)))
       yield* Effect.gen(this, function*() {
         yield* refresh
         const wait = this.slots.length === 0 ? this.config.retryInterval : longestRefresh
-        yield* Effect.raceFirst(Queue.take(this.wake), Effect.sleep(wait))
+        yield* Effect.raceFirst(this.asked.await, Effect.sleep(wait))
         yield* Effect.sleep(shortestRefresh)
       }).pipe(Effect.forever, Effect.interruptible, Effect.forkIn(scope))
     })
@@ -149,22 +150,19 @@ export class RedisCluster implements RedisTopology {
 
   /** Asks the Cluster again, soon. */
   private refresh(): void {
-    Queue.unsafeOffer(this.wake, undefined)
+    this.asked.unsafeOpen()
   }
 
-  private get askSlots(): Effect.Effect<ReadonlyArray<Range>, unknown> {
+  private get askSlots(): Effect.Effect<ReadonlyArray<Range>, RedisFailure> {
     const known = Array.from(this.members.values()).flatMap(({ address, shard }) => {
       const { client } = shard.commands
       return client === undefined ? [] : [[this.serverOf(address), client] as const]
     })
     const asked = [
       ...known.map(([server, client]) =>
-        Effect.tryPromise({
-          try: (): Promise<unknown> => client.sendCommand(["CLUSTER", "SLOTS"]),
-          catch: (error) => error
-        })
+        attempt((): Promise<unknown> => client.sendCommand(["CLUSTER", "SLOTS"]))
           .pipe(
-            Effect.timeoutFail({ duration: this.config.commandTimeout, onTimeout: () => new Error("no answer") }),
+            Effect.timeoutFail({ duration: this.config.commandTimeout, onTimeout: () => failure("no answer") }),
             Effect.map((reply) => [reply, server] as const)
           )
       ),
@@ -177,10 +175,11 @@ export class RedisCluster implements RedisTopology {
       (effect) =>
         Effect.flatMap(
           effect,
-          ([reply, server]) => Effect.try({ try: () => rangesOf(reply, server), catch: (error) => error })
+          ([reply, server]) =>
+            Effect.try({ try: () => rangesOf(reply, server), catch: (cause) => new RedisFailure({ cause }) })
         )
     ).pipe(
-      Effect.mapError((errors) => new Error(Array.from(new Set(errors.map(reasonOf))).join(", ")))
+      Effect.mapError((errors) => failure(Array.from(new Set(errors.map(({ message }) => message))).join(", ")))
     )
   }
 

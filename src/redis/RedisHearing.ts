@@ -4,10 +4,11 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
-import type { RedisClient } from "./RedisClient.js"
+import { attempt, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import { RedisLink } from "./RedisLink.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { groupsOf, isMoved, nameOf, Subscription, type Waiter } from "./RedisSubscription.js"
 
 /**
  * Whom to tell what was heard. Returns at once and does not throw.
@@ -28,33 +29,6 @@ export interface HearingEvents {
   /** Names do not belong here any more. */
   readonly onMoved?: (() => void) | undefined
 }
-
-type Waiter = (error: unknown) => void
-
-/**
- * A name that somebody wants to hear, or wanted until a moment ago.
- *
- * @internal
- */
-export class Subscription {
-  readonly owner: string
-  readonly name: string
-  isWanted = true
-  /** Whoever wants it was told that it is subscribed, and hears of a gap if it was not for a while. */
-  isHeard = false
-  /** Whether its messages come, on the present connection. */
-  state: "Joining" | "Live" | "Lost" | "Restored" = "Joining"
-  waiters: Array<Waiter> = []
-  leaveAt = 0
-
-  constructor(owner: string, name: string) {
-    this.owner = owner
-    this.name = name
-  }
-}
-
-/** Names in one command: others must not wait too long for their turn. */
-const chunk = 5000
 
 /** Pause before it is looked again whether a name that is left was subscribed meanwhile. */
 const leastLinger = 10
@@ -82,7 +56,7 @@ export class RedisHearing {
   private readonly ear: Ear
   private readonly events: HearingEvents
 
-  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, ear: Ear, events: HearingEvents) {
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, RedisFailure>, ear: Ear, events: HearingEvents) {
     this.config = config
     this.ear = ear
     this.events = events
@@ -167,6 +141,7 @@ export class RedisHearing {
     this.flushing = undefined
     const { joining, leaving, returning } = this
     const { client } = this.link
+    const { slotOf } = this.events
     this.joining = []
     this.leaving = []
     this.returning = []
@@ -174,12 +149,12 @@ export class RedisHearing {
       this.joined(joining, notConnected())
       return this.returned(returning, notConnected())
     }
-    for (const group of this.groups(leaving, (name) => name)) {
+    for (const group of groupsOf(leaving, (name) => name, slotOf)) {
       this.leave(client, group).catch(() => {
         // The connection is lost, or the slot has moved, and the subscription with it.
       })
     }
-    for (const group of this.groups(joining, nameOf)) {
+    for (const group of groupsOf(joining, nameOf, slotOf)) {
       this.join(client, group).then(
         () => this.joined(group, undefined),
         (error: unknown) => this.joined(group, error)
@@ -219,7 +194,7 @@ export class RedisHearing {
     for (const subscription of this.subscriptions.values()) subscription.state = "Lost"
   }
 
-  private restore(client: RedisClient): Effect.Effect<void, unknown> {
+  private restore(client: RedisClient): Effect.Effect<void, RedisFailure> {
     const lost: Array<Subscription> = []
     for (const subscription of this.subscriptions.values()) {
       if (subscription.isHeard) lost.push(subscription)
@@ -229,14 +204,17 @@ export class RedisHearing {
       }
     }
     const joinAll = (group: ReadonlyArray<Subscription>) =>
-      Effect.tryPromise({ try: () => this.join(client, group), catch: (error) => error }).pipe(
+      attempt(() => this.join(client, group)).pipe(
         Effect.map(() => {
           for (const subscription of group) subscription.state = "Restored"
         }),
         Effect.catchIf(isMoved, () => Effect.void)
       )
     client.on("sharded-channel-moved", (name: string) => this.moved(name))
-    return Effect.forEach(this.groups(lost, nameOf), joinAll, { discard: true, concurrency: this.slotted ? 100 : 1 })
+    return Effect.forEach(groupsOf(lost, nameOf, this.events.slotOf), joinAll, {
+      discard: true,
+      concurrency: this.slotted ? 100 : 1
+    })
   }
 
   private restored(): void {
@@ -282,7 +260,7 @@ export class RedisHearing {
     if (client === undefined) return
     const lost = Array.from(this.subscriptions.values()).filter(({ isHeard, state }) => isHeard && state === "Lost")
     for (const subscription of lost) subscription.state = "Joining"
-    for (const group of this.groups(lost, nameOf)) {
+    for (const group of groupsOf(lost, nameOf, this.events.slotOf)) {
       this.join(client, group).then(
         () => this.tellGaps(group.filter(({ name, state }) => state === "Joining" && this.subscriptions.has(name))),
         () => {
@@ -311,27 +289,4 @@ export class RedisHearing {
   private leave(client: RedisClient, names: Array<string>): Promise<void> {
     return this.slotted ? client.sUnsubscribe(names, this.hear) : client.unsubscribe(names, this.hear)
   }
-
-  /** What may go in one command: names of one slot, and not too many. */
-  private groups<A>(all: ReadonlyArray<A>, name: (one: A) => string): ReadonlyArray<Array<A>> {
-    const { slotOf } = this.events
-    if (slotOf === undefined) {
-      return Array.from(
-        { length: Math.ceil(all.length / chunk) },
-        (_, index) => all.slice(index * chunk, (index + 1) * chunk)
-      )
-    }
-    const groups = new Map<number, Array<A>>()
-    for (const one of all) {
-      const slot = slotOf(name(one))
-      const group = groups.get(slot)
-      if (group === undefined) groups.set(slot, [one])
-      else group.push(one)
-    }
-    return Array.from(groups.values())
-  }
 }
-
-const nameOf = ({ name }: Subscription): string => name
-
-const isMoved = (error: unknown): boolean => error instanceof Error && error.message.startsWith("MOVED")

@@ -9,7 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import { connect, openClient, reasonOf, type RedisClient } from "./RedisClient.js"
+import { attempt, connect, failure, openClient, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 
@@ -42,7 +42,7 @@ class Pending {
  */
 export interface LinkEvents {
   /** A connection is open, and is not used yet by others. */
-  readonly prepare?: ((client: RedisClient) => Effect.Effect<void, unknown>) | undefined
+  readonly prepare?: ((client: RedisClient) => Effect.Effect<void, RedisFailure>) | undefined
   readonly onReady?: (() => void) | undefined
   readonly onLost?: (() => void) | undefined
   /** A connection was lost, or could not be made. */
@@ -71,13 +71,13 @@ export class RedisLink {
   private units = 0
   private sweep: NodeJS.Timeout | undefined
   private readonly config: RedisConfig
-  private readonly locate: Effect.Effect<RedisServer, unknown>
+  private readonly locate: Effect.Effect<RedisServer, RedisFailure>
   private readonly events: LinkEvents
   private failures = 0
-  private present: Deferred.Deferred<never, unknown> | undefined
+  private present: Deferred.Deferred<never, RedisFailure> | undefined
   private wasReady = false
 
-  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, events: LinkEvents = {}) {
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, RedisFailure>, events: LinkEvents = {}) {
     this.config = config
     this.locate = locate
     this.events = events
@@ -135,7 +135,7 @@ export class RedisLink {
   }
 
   /** Gives the present connection up, and makes another. */
-  drop(reason: unknown): void {
+  drop(reason: RedisFailure): void {
     if (this.present !== undefined) Deferred.unsafeDone(this.present, Effect.fail(reason))
   }
 
@@ -144,7 +144,7 @@ export class RedisLink {
     return Effect.forever(
       Effect.catchAllCause(this.session, (cause) =>
         Effect.gen(this, function*() {
-          const reason = reasonOf(Cause.squash(cause))
+          const reason = String(Cause.squash(cause))
           yield* this.failures++ === 0
             ? Effect.logWarning(`No connection to Redis: ${reason}`)
             : Effect.logDebug(`Still no connection to Redis: ${reason}`)
@@ -156,10 +156,10 @@ export class RedisLink {
   }
 
   /** One connection, from its beginning until it is lost. */
-  private get session(): Effect.Effect<never, unknown> {
+  private get session(): Effect.Effect<never, RedisFailure> {
     return Effect.scoped(Effect.gen(this, function*() {
       const server = yield* this.locate
-      const lost = this.present = yield* Deferred.make<never, unknown>()
+      const lost = this.present = yield* Deferred.make<never, RedisFailure>()
       const client = yield* openClient(server, this.config, lost, (closed) => this.leave(closed))
       yield* connect(client, this.config, lost)
       const use = Effect.gen(this, function*() {
@@ -185,12 +185,12 @@ export class RedisLink {
   }
 
   /** A server that is stopped, or behind a wire that is cut, says nothing: not even that it is gone. */
-  private watch(client: RedisClient): Effect.Effect<never, unknown> {
+  private watch(client: RedisClient): Effect.Effect<never, RedisFailure> {
     const { commandTimeout, pingInterval } = this.config
-    const ping = Effect.tryPromise({ try: () => client.sendCommand(["PING"]), catch: (error) => error }).pipe(
+    const ping = attempt(() => client.sendCommand(["PING"])).pipe(
       Effect.timeoutFail({
         duration: commandTimeout,
-        onTimeout: () => new Error(`No sign of life within ${commandTimeout} ms`)
+        onTimeout: () => failure(`no sign of life within ${commandTimeout} ms`)
       })
     )
     return Effect.forever(Effect.gen(this, function*() {

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { ask, reasonOf } from "./RedisClient.js"
+import { ask, attempt, failure, type RedisFailure } from "./RedisClient.js"
 import { RedisLink } from "./RedisLink.js"
 import type { RedisConfig, RedisServer, RedisServers } from "./RedisOptions.js"
 
@@ -13,7 +13,7 @@ const isMaster = (server: RedisServer, config: RedisConfig) =>
   Effect.filterOrFail(
     ask(server, config, ["ROLE"]),
     (role) => Array.isArray(role) && role[0] === "master",
-    () => new Error(`${server.host}:${server.port} is not the master any more`)
+    () => failure(`${server.host}:${server.port} is not the master any more`)
   )
 
 /**
@@ -25,17 +25,17 @@ const isMaster = (server: RedisServer, config: RedisConfig) =>
 export const locateMaster = (
   { master, name, sentinels }: RedisServers & { readonly _tag: "Sentinel" },
   config: RedisConfig
-): Effect.Effect<RedisServer, unknown> =>
+): Effect.Effect<RedisServer, RedisFailure> =>
   Effect.validateFirst(sentinels, (sentinel) =>
     Effect.gen(function*() {
       const found = yield* ask(sentinel, config, ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name])
-      if (!Array.isArray(found)) return yield* Effect.fail(new Error(`Sentinel knows no master ${name}`))
+      if (!Array.isArray(found)) return yield* failure(`Sentinel knows no master ${name}`)
       const [host, port] = found as ReadonlyArray<unknown>
       const server = { ...master, host: String(host), port: Number(port) }
       yield* isMaster(server, config)
       return server
     })).pipe(
-      Effect.mapError((errors) => new Error(`Sentinel: ${errors.map(reasonOf).join(", ")}`))
+      Effect.mapError((errors) => failure(`Sentinel: ${errors.map(({ message }) => message).join(", ")}`))
     )
 
 /**
@@ -53,7 +53,6 @@ export const watchSentinels = (
       if (message.startsWith(`${name} `)) onSwitch()
     }
     return new RedisLink(config, Effect.succeed(sentinel), {
-      prepare: (client) =>
-        Effect.tryPromise({ try: () => client.subscribe("+switch-master", onMessage), catch: (error) => error })
+      prepare: (client) => attempt(() => client.subscribe("+switch-master", onMessage))
     }).forkKeep
   }, { discard: true })

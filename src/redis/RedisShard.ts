@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { RedisClient } from "./RedisClient.js"
+import { attempt, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import { type Ear, type HearingEvents, RedisHearing } from "./RedisHearing.js"
 import { type Done, RedisLink } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
@@ -15,9 +15,8 @@ import { knownScripts } from "./RedisScripts.js"
  * The name of the server's run; nothing, if it does not tell. Fails while the server is loading its memory. Afterwards the
  * server knows our scripts.
  */
-const runOf = (client: RedisClient): Effect.Effect<string, unknown> => {
-  const ask = (...args: ReadonlyArray<string>) =>
-    Effect.tryPromise({ try: (): Promise<unknown> => client.sendCommand(args), catch: (error) => error })
+const runOf = (client: RedisClient): Effect.Effect<string, RedisFailure> => {
+  const ask = (...args: ReadonlyArray<string>) => attempt((): Promise<unknown> => client.sendCommand(args))
   const load = Effect.forEach(knownScripts(), (lua) => ask("SCRIPT", "LOAD", lua), { concurrency: "unbounded" })
   return Effect.zipRight(
     Effect.zipRight(ask("PING"), Effect.ignore(load)),
@@ -45,7 +44,7 @@ export class RedisShard {
   readonly hearing: RedisHearing
   private run = ""
 
-  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, ear: Ear, events: ShardEvents) {
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, RedisFailure>, ear: Ear, events: ShardEvents) {
     this.commands = new RedisLink(config, locate, {
       prepare: (client) => Effect.map(runOf(client), (run) => void (this.run = run)),
       onReady: events.onReady,
@@ -65,7 +64,7 @@ export class RedisShard {
   }
 
   /** Gives the present connections up, and makes others. */
-  drop(reason: unknown): void {
+  drop(reason: RedisFailure): void {
     this.commands.drop(reason)
     this.hearing.link.drop(reason)
   }

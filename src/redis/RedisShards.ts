@@ -5,13 +5,18 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { failure, RedisFailure } from "./RedisClient.js"
 import type { Ear } from "./RedisHearing.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 import { RedisShard, type RedisTopology } from "./RedisShard.js"
 
-/** FNV-1a. */
-const hashOf = (text: string): number => {
+/**
+ * FNV-1a.
+ *
+ * @internal
+ */
+export const hashOf = (text: string): number => {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
   return hash
@@ -26,11 +31,30 @@ const weigh = (left: number, right: number): number => {
 }
 
 /**
+ * The index of the server, among those with these hashes, for which a name weighs most.
+ *
+ * @internal
+ */
+export const heaviest = (name: string, servers: ReadonlyArray<number>): number => {
+  const hash = hashOf(name)
+  let found = 0
+  let most = -1
+  servers.forEach((server, index) => {
+    const weight = weigh(hash, server)
+    if (weight > most) {
+      found = index
+      most = weight
+    }
+  })
+  return found
+}
+
+/**
  * By its address, how to find it.
  *
  * @internal
  */
-export type Located = readonly [address: string, locate: Effect.Effect<RedisServer, unknown>]
+export type Located = readonly [address: string, locate: Effect.Effect<RedisServer, RedisFailure>]
 
 /** @internal */
 export const locatedOf = (servers: ReadonlyArray<RedisServer>): ReadonlyArray<Located> =>
@@ -63,7 +87,7 @@ export class RedisShards implements RedisTopology {
     this.hashes = servers.map(([address]) => hashOf(address))
     this.shards = servers.map(([, locate]) => new RedisShard(config, locate, ear, { onReady }))
     this.watch = watch(() => {
-      for (const shard of this.shards) shard.drop(new Error("there is another master"))
+      for (const shard of this.shards) shard.drop(failure("there is another master"))
     })
   }
 
@@ -79,7 +103,7 @@ export class RedisShards implements RedisTopology {
     const shard = this.shardOf(owner)
     shard.command(args, runAt, weight, (error, reply) => {
       // It was the master; who is it now is to be found out.
-      if (error instanceof Error && error.message.startsWith("READONLY")) shard.drop(error)
+      if (error instanceof Error && error.message.startsWith("READONLY")) shard.drop(new RedisFailure({ cause: error }))
       done(error, reply)
     })
   }
@@ -93,19 +117,7 @@ export class RedisShards implements RedisTopology {
   }
 
   private shardOf(owner: string): RedisShard {
-    let best = 0
-    if (this.shards.length > 1) {
-      const hash = hashOf(owner)
-      let most = -1
-      this.hashes.forEach((other, index) => {
-        const weight = weigh(hash, other)
-        if (weight > most) {
-          best = index
-          most = weight
-        }
-      })
-    }
-    const shard = this.shards[best]
+    const shard = this.shards[this.shards.length === 1 ? 0 : heaviest(owner, this.hashes)]
     if (shard === undefined) throw new Error("BUG: no server")
     return shard
   }

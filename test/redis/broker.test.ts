@@ -57,8 +57,8 @@ for (const [name, stage] of Object.entries(stages)) {
     layer(nodes, { excludeTestServices: true })((it) => {
       const options: BrokerLaws.BrokerLawsOptions<Stage> = {
         wait: Effect.sleep,
-        tick: 100,
-        numRuns: 3 * long,
+        tick: 200,
+        numRuns: 2 * long,
         another: Effect.flatMap(Stage, ({ node }) => node),
         lose: (channel) => Effect.flatMap(Stage, ({ lose }) => lose(channel))
       }

@@ -66,13 +66,20 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
         broker.publish("a", { data: "4", stream }),
         broker.publish("a", { data: "5", stream: { ...stream, size: 5 } }),
         broker.publish("a", { data: "6", stream, idempotencyKey: "k" }),
-        broker.publish("a", { data: "7", stream })
+        broker.publish("a", { data: "7", stream: { ...stream, size: 5 } })
       ], together)
       const heard = yield* Queue.takeN(events, 7)
       assert.deepStrictEqual(
         Array.from(heard, (event) => event._tag === "Published" ? event.publication.data : event._tag),
         ["1", "2", "Joined", "4", "5", "6", "7"]
       )
+      const short = { ...stream, size: 2 }
+      yield* Effect.all([
+        broker.publish("a", { data: "8", stream }),
+        broker.publish("a", { data: "9", stream: short })
+      ], together)
+      const { publications } = yield* broker.history("a", { stream })
+      assert.deepStrictEqual(publications.map(({ data }) => data), ["8", "9"], "each with its own options")
     }))
 
   it.scopedLive("channels of one turn are subscribed with one command, and one that is left for a moment with none", () =>

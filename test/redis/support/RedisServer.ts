@@ -59,9 +59,9 @@ export const makeRedisServer = (
       (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
     )
     const listening = options.tls === undefined
-      ? ["--port", `${port}`]
+      ? ["--port", `${port}`, "--bind", "127.0.0.1"]
       : [
-        ...["--port", "0", "--tls-port", `${port}`, "--tls-cert-file", options.tls.cert],
+        ...["--port", "0", "--bind", "127.0.0.1", "--tls-port", `${port}`, "--tls-cert-file", options.tls.cert],
         ...["--tls-key-file", options.tls.key, "--tls-ca-cert-file", options.tls.cert, "--tls-auth-clients", "no"]
       ]
     let child: ChildProcess | undefined

@@ -1,0 +1,69 @@
+/**
+ * A name that is listened to.
+ *
+ * @since 1.0.0
+ */
+
+/**
+ * Called once: with an error, or when it is subscribed.
+ *
+ * @internal
+ */
+export type Waiter = (error: unknown) => void
+
+/**
+ * A name that somebody wants to hear, or wanted until a moment ago.
+ *
+ * @internal
+ */
+export class Subscription {
+  readonly owner: string
+  readonly name: string
+  isWanted = true
+  /** Whoever wants it was told that it is subscribed, and hears of a gap if it was not for a while. */
+  isHeard = false
+  /** Whether its messages come, on the present connection. */
+  state: "Joining" | "Live" | "Lost" | "Restored" = "Joining"
+  waiters: Array<Waiter> = []
+  leaveAt = 0
+
+  constructor(owner: string, name: string) {
+    this.owner = owner
+    this.name = name
+  }
+}
+
+/** Names in one command: others must not wait too long for their turn. */
+const chunk = 5000
+
+/** @internal */
+export const nameOf = ({ name }: Subscription): string => name
+
+/** @internal */
+export const isMoved = (error: unknown): boolean => error instanceof Error && error.message.startsWith("MOVED")
+
+/**
+ * What may go in one command: not too many, and in a Cluster, which has slots, names of one slot.
+ *
+ * @internal
+ */
+export const groupsOf = <A>(
+  all: ReadonlyArray<A>,
+  name: (one: A) => string,
+  slotOf: ((name: string) => number) | undefined
+): ReadonlyArray<Array<A>> => {
+  if (slotOf === undefined) {
+    return Array.from(
+      { length: Math.ceil(all.length / chunk) },
+      (_, index) => all.slice(index * chunk, (index + 1) * chunk)
+    )
+  }
+  const groups = new Map<number, Array<A>>()
+  for (const one of all) {
+    const slot = slotOf(name(one))
+    const group = groups.get(slot)
+    if (group === undefined) groups.set(slot, [one])
+    else group.push(one)
+  }
+  return Array.from(groups.values())
+}
