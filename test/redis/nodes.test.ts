@@ -3,11 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { randomInt } from "node:crypto"
-import { type Sdk, sdk } from "../channels/support.js"
 import { random } from "../channels/proxy.js"
+import { type Sdk, sdk } from "../channels/support.js"
 import { eventuallyEffect } from "../node/support.js"
-import { Line } from "./support/Line.js"
 import * as HubNode from "./support/HubNode.js"
+import { Line } from "./support/Line.js"
 import { Publisher } from "./support/Publisher.js"
 import { isRedisInstalled, makeRedisServer, type RedisServer } from "./support/RedisServer.js"
 import { Ledger, urlOf, type Witness, witness } from "./support/Witness.js"
@@ -127,6 +127,26 @@ describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
       const last = yield* HubNode.publish(on(nodes, 0), "kept:x", 6)
       assert.strictEqual(last.offset, 6)
       yield* seen.until(({ count }) => count === 6)
+      seen.check(new Ledger())
+      assert.deepStrictEqual(seen.starts, { recovered: 1, told: 0 })
+    }))
+
+  it.scopedLive("what a node could not hear reaches its clients, though nothing follows it", () =>
+    Effect.gen(function*() {
+      const { lines, nodes } = yield* cluster(2)
+      const [seen, near] = yield* Effect.all([
+        witness(on(nodes, 0), "ada", "kept:x"),
+        witness(on(nodes, 1), "bob", "kept:x")
+      ])
+      const publish = (n: number) => HubNode.publish(on(nodes, 1), "kept:x", n)
+      yield* publish(1)
+      yield* seen.until(({ count }) => count === 1)
+      yield* on(lines, 0).cut
+      yield* Effect.forEach([2, 3], publish)
+      yield* near.until(({ count }) => count === 3)
+      assert.strictEqual(seen.count, 1)
+      yield* on(lines, 0).mend
+      yield* seen.until(({ count }) => count === 3)
       seen.check(new Ledger())
       assert.deepStrictEqual(seen.starts, { recovered: 1, told: 0 })
     }))
