@@ -21,7 +21,7 @@ const floors = {
 }
 
 /** Floors that run on any JavaScript engine: Node's globals are out as well as its modules. */
-const portable = ["core", "channels", "testing"]
+const portable = ["core", "channels", "client", "testing"]
 
 const nodeGlobals = ["Buffer", "process", "global", "require", "__dirname"]
   .map((name) => ({ name, message: "This floor runs without Node." }))

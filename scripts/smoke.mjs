@@ -1,7 +1,7 @@
 /**
  * What a stranger does with the package: packs it, installs the tarball in an empty folder, starts the command, finds
- * the SDK in its page, subscribes two peers to one channel, sees a publication reach both, stops it with SIGTERM, and
- * expects exit code 0.
+ * the SDK in its page, subscribes two peers to one channel, sees a publication reach both and the package's own client,
+ * stops it with SIGTERM, and expects exit code 0.
  *
  * Needs a build (`npm run smoke` makes one).
  */
@@ -91,6 +91,22 @@ const subscribe = async (WebSocket, url, channel) => {
   return { hears, send, closed: once(ws, "close") }
 }
 
+/** What an application does with `effect-ws-hub/client`: hears its own publication. */
+const clientScript = `
+import { Effect, Stream } from "effect"
+import { Client } from "effect-ws-hub/client"
+import { WebSocket } from "ws"
+
+const [url, channel] = process.argv.slice(2)
+const program = Effect.gen(function*() {
+  const client = yield* Client.Client
+  const subscription = yield* client.subscribe(channel)
+  yield* subscription.publish("hello from the client")
+  yield* Stream.runForEach(Stream.take(subscription.publications, 1), ({ data }) => Effect.sync(() => console.log(data)))
+})
+await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(Client.layer({ url, websocket: WebSocket }))))
+`
+
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), `${name}-smoke-`))
 let hub
 try {
@@ -101,6 +117,8 @@ try {
   fs.writeFileSync(path.join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }))
   step(`npm install ${pack.filename} in an empty folder`)
   npm(["install", "--no-audit", "--no-fund", path.join(folder, pack.filename)], app)
+  const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+  if (fs.existsSync(path.join(app, "node_modules/centrifuge"))) throw new Error("the SDK came without being asked for")
 
   const installed = path.join(app, "node_modules", name)
   const { WebSocket } = createRequire(path.join(installed, "package.json"))("ws")
@@ -121,6 +139,16 @@ try {
   for (const [name, peer] of Object.entries({ ada, bob })) {
     await peer.hears(`the publication at ${name}`, ({ push }) => push?.channel === channel && push.pub?.data === data)
   }
+
+  step("the client, with the SDK beside it")
+  npm(["install", "--no-audit", "--no-fund", `centrifuge@${devDependencies.centrifuge}`], app)
+  fs.writeFileSync(path.join(app, "client.mjs"), clientScript)
+  const heard = execFileSync(process.execPath, ["client.mjs", url, `${channel}-client`], {
+    cwd: app,
+    encoding: "utf8",
+    timeout: messageTimeout
+  })
+  if (heard !== "hello from the client\n") throw new Error(`the client heard ${JSON.stringify(heard)}`)
 
   step("SIGTERM")
   hub.child.kill("SIGTERM")

@@ -274,6 +274,7 @@ export const make: Effect.Effect<Broker["Type"], never, RedisConnection | Scope.
   yield* redis.listen(node)
   return Broker.of({
     publish: (channel, publication) => Effect.async((resume) => node.publish(channel, publication, resume)),
+    unsafePublish: (channel, publication, done) => node.publish(channel, publication, done),
     publishJoin: (channel, info) => Effect.async((resume) => node.tellPresence("j", channel, info, resume)),
     publishLeave: (channel, info) => Effect.async((resume) => node.tellPresence("l", channel, info, resume)),
     subscribe: (channel) => node.subscribe(channel),

@@ -1,40 +1,8 @@
 /** Runs `examples/rooms.ts` as its reader would, and chats in it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, type Scope } from "effect"
-import { type ChildProcess, spawn } from "node:child_process"
-import { createInterface } from "node:readline"
+import { Effect } from "effect"
 import { connect, refused } from "../node/support.js"
-
-interface Running {
-  readonly child: ChildProcess
-  readonly url: string
-  readonly exit: Effect.Effect<number | null>
-}
-
-const start = (file: string): Effect.Effect<Running, never, Scope.Scope> =>
-  Effect.gen(function*() {
-    const url = yield* Deferred.make<string>()
-    const exit = yield* Deferred.make<number | null>()
-    const child = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const args = ["--import", "tsx", "--conditions=@effect-ws-hub/source", file]
-        return spawn(process.execPath, args, {
-          env: { ...process.env, PORT: "0" },
-          stdio: ["ignore", "pipe", "inherit"]
-        })
-      }),
-      (child) => Effect.sync(() => child.kill("SIGKILL"))
-    )
-    child.once("exit", (code) => {
-      Deferred.unsafeDone(exit, Effect.succeed(code))
-      Deferred.unsafeDone(url, Effect.dieMessage(`it ended with ${code} before it listened`))
-    })
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const found = /http:(\/\/[\w.:]+)/.exec(line)?.[1]
-      if (found !== undefined) Deferred.unsafeDone(url, Effect.succeed(`ws:${found}`))
-    })
-    return { child, url: yield* Deferred.await(url), exit: Deferred.await(exit) }
-  })
+import { start } from "./support.js"
 
 const json = (value: unknown) => JSON.stringify(value)
 

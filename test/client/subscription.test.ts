@@ -1,0 +1,301 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Gap, SlowReader, Unauthorized } from "effect-ws-hub/client"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { inSeconds, serve, type Server, token } from "../channels/support.js"
+import { connect, data, failure, Network, next, open, take, until } from "./support.js"
+
+const publishAll = (server: Server, channel: string, all: ReadonlyArray<unknown>) =>
+  Effect.forEach(all, (data) => server.channels.publish(channel, data))
+
+const clientsOf = (server: Server, channel: string): number =>
+  Effect.runSync(server.channels.channels()).get(channel)?.clients ?? 0
+
+/** Away, until the effect is done. */
+const away = <A, E, R>(network: Network, effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    network.down = true
+    yield* network.cut
+    yield* effect
+    network.down = false
+  })
+
+describe("a subscription", () => {
+  it.scopedLive("gets what is published from when it is subscribed, in order, read or not", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* open(server)
+      const subscription = yield* client.subscribe("kept:x")
+      yield* server.channels.publish("kept:x", 1, { tags: { kind: "odd" } })
+      yield* subscription.publish(2)
+      yield* publishAll(server, "kept:x", [3, 4])
+      const [first, second] = yield* take(subscription.events, 2)
+      assert.deepStrictEqual(first, { _tag: "Published", data: 1, offset: 1, tags: { kind: "odd" } })
+      assert.deepInclude(second, { _tag: "Published", data: 2, offset: 2 })
+      assert.strictEqual(subscription.channel, "kept:x")
+      // Another run, and the other stream, go on where it stopped.
+      assert.deepStrictEqual(yield* data(subscription, 2), [3, 4])
+    }))
+
+  it.scopedLive("reads history and presence, and hears who comes and goes", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const [ada, bob] = [
+        yield* connect(server, { claims: { user: "ada" } }),
+        yield* connect(server, { claims: { user: "bob" } })
+      ]
+      const subscription = yield* ada.subscribe("joined:x", { joinLeave: true })
+      const { client: id } = yield* bob.connected
+      const scope = yield* Scope.make()
+      yield* Scope.extend(bob.subscribe("joined:x"), scope)
+      assert.deepStrictEqual(yield* subscription.presenceStats, { clients: 2, users: 2 })
+      assert.deepStrictEqual((yield* subscription.presence).get(id), { client: id, user: "bob" })
+      yield* Scope.close(scope, Exit.void)
+      // Its own coming is the first.
+      assert.deepStrictEqual((yield* take(subscription.members, 3)).slice(1), [
+        { _tag: "Joined", info: { client: id, user: "bob" } },
+        { _tag: "Left", info: { client: id, user: "bob" } }
+      ])
+      const kept = yield* ada.subscribe("kept:x")
+      yield* kept.publish("a")
+      assert.deepInclude((yield* kept.history({ limit: 1 })).publications[0], { data: "a", offset: 1 })
+    }))
+
+  it.scopedLive("is refused with the server's code, and leaves nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server)
+      const error = yield* Effect.flip(client.subscribe("closed:x"))
+      assert.deepInclude(error, { _tag: "ProtocolError", code: 103, reason: "permission denied" })
+      // So the next attempt asks anew.
+      assert.deepInclude(yield* Effect.flip(client.subscribe("closed:x", { data: { other: 1 } })), { code: 103 })
+    }))
+
+  it.scopedLive("does not send what the SDK leaves out", () =>
+    Effect.gen(function*() {
+      const client = yield* connect(yield* serve())
+      for (const data of [false, 0, ""]) {
+        assert.deepInclude(yield* Effect.flip(client.subscribe("x", { data })), { _tag: "ProtocolError", code: 107 })
+      }
+    }))
+
+  it.scopedLive("that the server takes fails with its code, after what came before", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server, { claims: { user: "ada" } })
+      const subscription = yield* client.subscribe("x")
+      yield* server.channels.publish("x", 1)
+      yield* server.channels.unsubscribe("ada", "x")
+      assert.deepStrictEqual(yield* data(subscription, 1), [1])
+      const error = yield* failure(subscription.publications)
+      assert.deepInclude(error, { _tag: "Unsubscribed", channel: "x", code: 2000, reason: "server unsubscribe" })
+      assert.deepStrictEqual(yield* failure(subscription.members), error)
+      assert.deepInclude(yield* Effect.flip(subscription.publish(1)), { _tag: "Unsubscribed", code: 2000 })
+      // It may come back.
+      const again = yield* client.subscribe("x")
+      yield* server.channels.publish("x", 2)
+      assert.deepStrictEqual(yield* data(again, 1), [2])
+    }))
+
+  it.scopedLive("ends with its scope, for the server too", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server)
+      const scope = yield* Scope.make()
+      const subscription = yield* Scope.extend(client.subscribe("x"), scope)
+      const reading = yield* Effect.fork(Stream.runCount(subscription.publications))
+      yield* Effect.yieldNow()
+      assert.strictEqual(clientsOf(server, "x"), 1)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(yield* Fiber.join(reading), 0)
+      assert.deepInclude(yield* Effect.flip(subscription.publish(1)), { _tag: "Unsubscribed", code: 0 })
+      yield* until(() => clientsOf(server, "x") === 0)
+    }))
+})
+
+describe("after a cut", () => {
+  it.scopedLive("what was missed follows Recovered, once and in order", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const network = new Network()
+      const client = yield* connect(server, { network })
+      const subscription = yield* client.subscribe("recovered:x", { joinLeave: true })
+      yield* server.channels.publish("recovered:x", 1)
+      assert.deepStrictEqual(yield* data(subscription, 1), [1])
+      yield* away(network, publishAll(server, "recovered:x", [2, 3]))
+      const [recovered, two] = yield* take(subscription.events, 2)
+      assert.deepInclude(recovered, { _tag: "Recovered" })
+      assert.deepInclude(two, { _tag: "Published", data: 2 })
+      yield* server.channels.publish("recovered:x", 4)
+      assert.deepStrictEqual(yield* data(subscription, 2), [3, 4])
+      // Who came and went meanwhile is not known.
+      assert.deepInclude(yield* next(subscription.members), { _tag: "Gap", reason: "not-recovered" })
+    }))
+
+  it.scopedLive("what cannot be recovered is a gap, and the publications fail there and go on behind it", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const channel of ["small:x", "x"]) {
+        const network = new Network()
+        const client = yield* connect(server, { network })
+        const [one, other] = [yield* client.subscribe(channel), yield* client.subscribe(channel)]
+        yield* away(network, publishAll(server, channel, [1, 2, 3, 4]))
+        const gap = yield* next(one.events)
+        assert.instanceOf(gap, Gap)
+        assert.deepInclude(gap, { reason: "not-recovered", lost: undefined })
+        assert.strictEqual(gap instanceof Gap ? gap.position?.offset : undefined, channel === "x" ? undefined : 4)
+        assert.deepStrictEqual(yield* failure(other.publications), gap)
+        yield* server.channels.publish(channel, 5)
+        for (const subscription of [one, other]) assert.deepStrictEqual(yield* data(subscription, 1), [5])
+      }
+    }))
+
+  it.scopedLive("subscribed from a position: what came after it, or a gap", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      yield* publishAll(server, "small:x", [1, 2, 3])
+      const client = yield* connect(server)
+      const { epoch } = yield* client.history("small:x")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const subscription = yield* client.subscribe("small:x", { since: { offset: 1, epoch } })
+        assert.deepInclude(yield* next(subscription.events), { _tag: "Recovered" })
+        assert.deepStrictEqual(yield* data(subscription, 2), [2, 3])
+      }))
+      yield* publishAll(server, "small:x", [4, 5])
+      const subscription = yield* client.subscribe("small:x", { since: { offset: 1, epoch } })
+      assert.deepStrictEqual(
+        yield* next(subscription.events),
+        new Gap({ reason: "not-recovered", lost: undefined, position: { offset: 5, epoch } })
+      )
+      // A channel without recovery cannot say.
+      const plain = yield* client.subscribe("x", { since: { offset: 1, epoch } })
+      assert.deepInclude(yield* next(plain.events), { _tag: "Gap" })
+    }))
+})
+
+describe("a reader that is slow", () => {
+  it.scopedLive("gets what its buffer holds, and then SlowReader; others get everything", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server)
+      const slow = yield* client.subscribe("x", { bufferSize: 2 })
+      const dropping = yield* client.subscribe("x", { bufferSize: 2, overflow: "drop-oldest" })
+      const all = yield* client.subscribe("x")
+      yield* publishAll(server, "x", [1, 2, 3, 4, 5])
+      assert.deepStrictEqual(yield* data(all, 5), [1, 2, 3, 4, 5])
+      assert.deepStrictEqual(yield* data(slow, 2), [1, 2])
+      assert.deepStrictEqual(yield* failure(slow.publications), new SlowReader({ bufferSize: 2 }))
+      assert.deepInclude(yield* failure(dropping.publications), { _tag: "Gap", reason: "overflow", lost: 3 })
+      assert.deepStrictEqual(yield* data(dropping, 2), [4, 5])
+    }))
+})
+
+describe("subscribers of one channel", () => {
+  it.scopedLive("share a subscription until the last has left", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server)
+      const [first, second] = [yield* Scope.make(), yield* Scope.make()]
+      const sooner = yield* Scope.extend(client.subscribe("recovered:x"), first)
+      yield* server.channels.publish("recovered:x", 1)
+      yield* data(sooner, 1)
+      const later = yield* Scope.extend(client.subscribe("recovered:x"), second)
+      assert.strictEqual(clientsOf(server, "recovered:x"), 1)
+      yield* Scope.close(first, Exit.void)
+      yield* server.channels.publish("recovered:x", 2)
+      // It hears nothing from before it came.
+      assert.deepStrictEqual(yield* data(later, 1), [2])
+      assert.strictEqual(clientsOf(server, "recovered:x"), 1)
+      yield* Scope.close(second, Exit.void)
+      yield* until(() => clientsOf(server, "recovered:x") === 0)
+      // And it begins anew.
+      const again = yield* client.subscribe("recovered:x")
+      yield* server.channels.publish("recovered:x", 3)
+      assert.deepStrictEqual(yield* data(again, 1), [3])
+    }))
+
+  it.scopedLive("a later one knows the position as it is when it comes", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server)
+      const first = yield* client.subscribe("recovered:x")
+      assert.strictEqual(first.position?.offset, 0)
+      yield* publishAll(server, "recovered:x", [1, 2])
+      yield* data(first, 2)
+      assert.strictEqual((yield* client.subscribe("recovered:x")).position?.offset, 2)
+    }))
+
+  it.scopedLive("cannot ask for what the first did not", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server)
+      const since = { offset: 0, epoch: "" }
+      yield* client.subscribe("joined:x", { data: { a: 1 }, recoverable: true })
+      for (const asked of [{ since }, { data: { a: 2 } }, { joinLeave: true }, { positioned: true }]) {
+        const error = yield* Effect.flip(client.subscribe("joined:x", asked))
+        assert.deepInclude(error, { _tag: "ProtocolError", code: 105 })
+        assert.include(error.message, Object.keys(asked).join())
+      }
+      yield* client.subscribe("joined:x", { data: { a: 1 }, recoverable: true, overflow: "drop-oldest" })
+    }))
+})
+
+describe("tokens of subscriptions", () => {
+  const claims = { user: "ada", channel: "closed:x" }
+
+  it.scopedLive("are renewed before they expire", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ expiredDelay: 1500 })
+      const client = yield* connect(server, { claims: { user: "ada" } })
+      let fetched = 0
+      const subscription = yield* client.subscribe("closed:x", {
+        getToken: Effect.sync(() => {
+          fetched++
+          return token(fetched === 1 ? { ...claims, expireAt: inSeconds(2) } : claims)
+        })
+      })
+      yield* until(() => server.asked.subscribe.length === 2)
+      yield* server.channels.publish("closed:x", 1)
+      // It was not subscribed anew: that would be a gap here.
+      assert.deepInclude(yield* next(subscription.events), { _tag: "Published", data: 1 })
+      assert.strictEqual(fetched, 2)
+    }))
+
+  it.scopedLive("a failure is tried again, Unauthorized is not", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server, { claims: { user: "ada" } })
+      let fetched = 0
+      yield* client.subscribe("closed:x", {
+        minResubscribeDelay: 5,
+        maxResubscribeDelay: 20,
+        getToken: Effect.suspend(() => ++fetched === 1 ? Effect.fail("offline") : Effect.succeed(token(claims)))
+      })
+      assert.strictEqual(fetched, 2)
+      const cause = new Unauthorized({})
+      const error = yield* Effect.flip(client.subscribe("closed:y", { getToken: Effect.fail(cause) }))
+      assert.deepInclude(error, { _tag: "Unsubscribed", channel: "closed:y", code: 1, cause })
+    }))
+
+  it.scopedLive("one that is being fetched is interrupted when nobody waits for it any more", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server, { claims: { user: "ada" } })
+      const [asked, interrupted] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const subscribing = yield* Effect.fork(client.subscribe("closed:x", {
+        getToken: Deferred.succeed(asked, undefined).pipe(
+          Effect.zipRight(Effect.never),
+          Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+        )
+      }))
+      yield* Deferred.await(asked)
+      yield* Fiber.interrupt(subscribing)
+      yield* Deferred.await(interrupted)
+      // Nothing of it is left in the way.
+      yield* client.subscribe("closed:x", { token: token(claims) })
+    }))
+})
