@@ -37,6 +37,8 @@ class Channel {
   careful = 0
   /** When positions are compared next. */
   checkAt = 0
+  /** Comparisons that failed, one after the other. */
+  failures = 0
   private readonly plain: PublishOptions
 
   constructor(name: string, namespace: Namespace) {
@@ -79,6 +81,9 @@ const stripeOf = (channel: string): number => {
   for (let index = 0; index < channel.length; index++) hash = (hash * 31 + channel.charCodeAt(index)) | 0
   return (hash >>> 0) % stripes
 }
+
+/** Milliseconds until positions are compared again that have to be. */
+const soon = 1000
 
 /** @internal */
 export class Members {
@@ -227,10 +232,18 @@ export class Members {
     this.hub.unsafePublish(channel.topic, push, channel.to(hears))
   }
 
-  /** When a channel's positions are compared next. */
-  checkAt(name: string, at: number): void {
+  /** A channel's positions were compared; `again`: once is not enough to know. */
+  compared(name: string, now: number, again: boolean): void {
     const channel = this.channels.get(name)
-    if (channel !== undefined) channel.checkAt = at
+    if (channel === undefined) return
+    channel.failures = 0
+    if (again) channel.checkAt = now + soon
+  }
+
+  /** They could not be: soon again, and later with each time that fails. */
+  notCompared(name: string, now: number): void {
+    const channel = this.channels.get(name)
+    if (channel !== undefined) channel.checkAt = Math.min(channel.checkAt, now + soon * 2 ** channel.failures++)
   }
 
   /** Channels with positioned subscribers whose comparison with the stream is due. */

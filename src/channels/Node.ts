@@ -245,13 +245,14 @@ export class Node {
     const namespace = Either.getOrUndefined(this.namespaceOf(channel))
     if (namespace === undefined) return Effect.void
     return Effect.match(this.read(channel, namespace, { limit: 0 }), {
-      // What the broker cannot say now it says the next time.
-      onFailure: () => {},
+      onFailure: () => this.members.notCompared(channel, this.now()),
       onSuccess: ({ position }) => {
+        let again = false
         for (const subscription of subscriptions) {
           if (subscription.isBehind(position)) subscription.session.onGap(subscription)
-          else if (subscription.isSuspected) this.members.checkAt(channel, this.now() + 1000)
+          else if (subscription.isSuspected) again = true
         }
+        this.members.compared(channel, this.now(), again)
       }
     })
   }

@@ -509,6 +509,21 @@ describe("comparing positions with the stream", () => {
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(yield* sub.data(1), ["lost"])
     }))
+
+  it.scoped("after a gap it is asked again soon, though it cannot say at first", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ positionCheckInterval: "1 hour" })
+      const client = yield* connected(server)
+      const sub = yield* client.subscribe("recovered:x")
+      losing(server, "\"lost\"")
+      yield* server.channels.publish("recovered:x", "lost")
+      server.faults.broken.add("history")
+      server.faults.tell({ _tag: "Gap", channel: "recovered:x" })
+      yield* TestClock.adjust("5 seconds")
+      server.faults.broken.clear()
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* sub.data(1), ["lost"])
+    }))
 })
 
 describe("what a handler grants for a time", () => {

@@ -131,6 +131,26 @@ describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
       assert.deepStrictEqual(seen.starts, { recovered: 1, told: 0 })
     }))
 
+  it.scopedLive("what a node could not hear reaches its clients, though nothing follows it", () =>
+    Effect.gen(function*() {
+      const { lines, nodes } = yield* cluster(2)
+      const [seen, near] = yield* Effect.all([
+        witness(on(nodes, 0), "ada", "kept:x"),
+        witness(on(nodes, 1), "bob", "kept:x")
+      ])
+      const publish = (n: number) => HubNode.publish(on(nodes, 1), "kept:x", n)
+      yield* publish(1)
+      yield* seen.until(({ count }) => count === 1)
+      yield* on(lines, 0).cut
+      yield* Effect.forEach([2, 3], publish)
+      yield* near.until(({ count }) => count === 3)
+      assert.strictEqual(seen.count, 1)
+      yield* on(lines, 0).mend
+      yield* seen.until(({ count }) => count === 3)
+      seen.check(new Ledger())
+      assert.deepStrictEqual(seen.starts, { recovered: 1, told: 0 })
+    }))
+
   it.scopedLive("of a node that was killed nothing is left after its lease, and of nobody else anything is lost", () =>
     Effect.gen(function*() {
       const { nodes } = yield* cluster(2)

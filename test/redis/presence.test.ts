@@ -8,21 +8,33 @@ import { Presence } from "../../src/channels/Presence.js"
 import type { ClientInfo } from "../../src/channels/Publication.js"
 import * as PresenceRedis from "../../src/redis/PresenceRedis.js"
 import * as RedisConnection from "../../src/redis/RedisConnection.js"
+import type { RedisOptions } from "../../src/redis/RedisOptions.js"
 import { eventuallyEffect } from "../node/support.js"
-import { isRedisInstalled, makeRedisServer, type RedisServer } from "./support/RedisServer.js"
+import { makeRedisCluster } from "./support/RedisCluster.js"
+import { makeRedisSentinel } from "./support/RedisSentinel.js"
+import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
 
 /** Random runs at the same time: each mostly waits. */
 const lanes = 10
 const runs = process.env["TEST_LONG"] === undefined ? 4 : 40
 
-class Redis extends Context.Tag("test/Redis")<Redis, RedisServer>() {
-  static readonly layer = Layer.scoped(Redis, makeRedisServer())
+/** Where presence is kept. */
+class Redis extends Context.Tag("test/Redis")<Redis, RedisOptions & { readonly url?: string }>() {}
+
+const stages = {
+  "one server": Effect.map(makeRedisServer(), ({ url }) => ({ url })),
+  "three servers": Effect.map(Effect.replicateEffect(makeRedisServer(), 3), (servers) => ({
+    urls: servers.map(({ url }) => url)
+  })),
+  "a Cluster of three": Effect.map(makeRedisCluster(), (servers) => ({ cluster: servers.map(({ url }) => url) })),
+  "a master with a Sentinel": Effect.map(makeRedisSentinel, ({ sentinel }) => ({
+    sentinel: { name: "main", urls: [sentinel.url] }
+  }))
 }
 
 /** Another node. */
 const node = Effect.gen(function*() {
-  const { url } = yield* Redis
-  const connection = yield* Layer.build(RedisConnection.layer({ url }))
+  const connection = yield* Layer.build(RedisConnection.layer(yield* Redis))
   yield* Context.get(connection, RedisConnection.RedisConnection).connected
   return Context.get(yield* Effect.provide(Layer.build(PresenceRedis.layer), connection), Presence)
 })
@@ -31,7 +43,7 @@ const node = Effect.gen(function*() {
 const raw = Effect.flatMap(Redis, ({ url }) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.promise(() => createClient({ url, RESP: 2 }).connect()),
+      Effect.promise(() => createClient({ url: url ?? "", RESP: 2 }).connect()),
       (client) => Effect.promise(() => client.close())
     ),
     (client) => (...command: ReadonlyArray<string>) => Effect.promise(() => client.sendCommand<unknown>([...command]))
@@ -44,7 +56,9 @@ const fresh = (): string => `channel ${++names}`
 
 const long = 600_000
 
-const tests = (it: Vitest.MethodsNonLive<Redis, true>) => {
+type It = Vitest.MethodsNonLive<Redis, true>
+
+const anywhere = (it: It) => {
   for (const { check, name } of PresenceLaws.laws({ wait: Effect.sleep, tick: 100, numRuns: runs })) {
     const isRandom = !/^\d/.test(name)
     it.scoped(
@@ -115,7 +129,9 @@ const tests = (it: Vitest.MethodsNonLive<Redis, true>) => {
       ])
       assert.deepStrictEqual(yield* presence.stats(halves), { clients: 2, users: 2 })
     }))
+}
 
+const inDetail = (it: It) => {
   it.scoped("counts are exact while many come, change and go on two nodes at once", () =>
     Effect.gen(function*() {
       const nodes = yield* Effect.all([node, node])
@@ -223,6 +239,12 @@ const tests = (it: Vitest.MethodsNonLive<Redis, true>) => {
     }))
 }
 
-describe.runIf(isRedisInstalled)("presence on Redis", () => {
-  layer(Redis.layer, { excludeTestServices: true, timeout: "1 minute" })(tests)
-})
+for (const [name, stage] of Object.entries(stages)) {
+  const options = { excludeTestServices: true, timeout: "1 minute" } as const
+  describe.runIf(isRedisInstalled)(`presence on Redis, on ${name}`, () => {
+    layer(Layer.scoped(Redis, stage), options)((it) => {
+      anywhere(it)
+      if (stage === stages["one server"]) inDetail(it)
+    })
+  })
+}

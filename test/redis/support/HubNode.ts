@@ -6,7 +6,7 @@ import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { ChannelsOptions } from "../../../src/channels/ChannelsConfig.js"
-import type { RedisOptions } from "../../../src/redis/RedisOptions.js"
+import type * as Redis from "../../../src/redis/Redis.js"
 import { open } from "../../channels/support.js"
 
 const root = fileURLToPath(new URL("../../..", import.meta.url))
@@ -16,7 +16,7 @@ export const apiKey = "key of the tests"
 
 /** What a node is told. All of it is JSON. */
 export interface NodeSettings {
-  readonly redis: RedisOptions
+  readonly redis: Redis.Options
   readonly channels: ChannelsOptions
 }
 

@@ -109,8 +109,12 @@ export class Witness {
 }
 
 /** Connects, and waits until it is subscribed. */
-export const witness = (line: Line, name: string, channel: string): Effect.Effect<Witness, never, Scope.Scope> =>
-  sdk({ url: urlOf(line) }, {
+export const witness = (
+  at: Pick<Line, "port">,
+  name: string,
+  channel: string
+): Effect.Effect<Witness, never, Scope.Scope> =>
+  sdk({ url: urlOf(at) }, {
     token: name,
     timeout: 3000,
     minReconnectDelay: 50,

@@ -12,9 +12,7 @@ import { Authenticator, type Credentials } from "../../../src/channels/Authentic
 import { mount } from "../../../src/channels/Channels.js"
 import * as ChannelsLive from "../../../src/channels/ChannelsLive.js"
 import * as NodeServerApi from "../../../src/node/NodeServerApi.js"
-import * as BrokerRedis from "../../../src/redis/BrokerRedis.js"
-import * as PresenceRedis from "../../../src/redis/PresenceRedis.js"
-import * as RedisConnection from "../../../src/redis/RedisConnection.js"
+import * as Redis from "../../../src/redis/Redis.js"
 import { apiKey, type NodeSettings } from "./HubNode.js"
 
 const settings: NodeSettings = JSON.parse(process.env["NODE"] ?? "{}")
@@ -44,8 +42,7 @@ const listening = Layer.effectDiscard(
 const program = listening.pipe(
   Layer.provideMerge(HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
   Layer.provide(ChannelsLive.layer(settings.channels)),
-  Layer.provide([BrokerRedis.layer, PresenceRedis.layer, authenticator]),
-  Layer.provide(RedisConnection.layer(settings.redis)),
+  Layer.provide([Redis.layer(settings.redis), authenticator]),
   Layer.provide(Hub.layer({ messagesPerSecond: "off" })),
   Layer.provide(NodeHttpServer.layer(() => NodeGuard.createServer(), { host: "127.0.0.1", port: 0 }))
 )
