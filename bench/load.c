@@ -68,9 +68,11 @@ static const char SIO_HEAD_ROOM[] = "42[\"m\",\"", SIO_HEAD_ECHO[] = "42[\"e\",\
 
 static enum mode mode;
 static const char *host = "127.0.0.1", *path = "/", *channel;
-static int port, conns = 1000, publishers = 1, window = 64, size = 128, stalled, concurrency = 200, socket_io, unsubscribed;
+#define MOST 8 /* nodes, and processes of which the time is taken */
+static int ports[MOST], nodes, conns = 1000, publishers = 1, window = 64, size = 128, stalled, concurrency = 200, socket_io, unsubscribed;
 static double warmup = 1, duration = 3;
-static long pid;
+static long pids[MOST];
+static int processes;
 
 static conn *all;
 static int epoll, open_count, opening, next_to_open, readers;
@@ -117,9 +119,8 @@ static void problem(const char *format, ...) {
   va_end(args);
 }
 
-/* User and system time of the server, all its threads, in seconds: fields 14 and 15 of /proc/PID/stat. */
-static double server_cpu(void) {
-  if (!pid) return 0;
+/* User and system time of a process, all its threads, in seconds: fields 14 and 15 of /proc/PID/stat. */
+static double cpu_of(long pid) {
   char name[64], text[1024];
   snprintf(name, sizeof name, "/proc/%ld/stat", pid);
   int fd = open(name, O_RDONLY);
@@ -134,6 +135,12 @@ static double server_cpu(void) {
       sscanf(after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
     fail("cannot read the CPU time of pid %ld", pid);
   return (double)(user + system) / sysconf(_SC_CLK_TCK);
+}
+
+static double server_cpu(void) {
+  double sum = 0;
+  for (int i = 0; i < processes; i++) sum += cpu_of(pids[i]);
+  return sum;
 }
 
 static void reserve(bytes *b, size_t cap) {
@@ -581,6 +588,7 @@ static void readable(conn *c) {
 }
 
 static void start_connection(conn *c) {
+  int port = ports[c->index % nodes];
   for (int tries = 0;; tries++) {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) fail("socket: %s", strerror(errno));
@@ -687,9 +695,23 @@ static void hold_until_stdin_ends(void) {
 }
 
 static const char *usage =
-  "usage: load fanout|echo|handshake|idle --port N [--host A] [--path P] [--conns N] [--publishers N] [--window N]\n"
-  "            [--size BYTES] [--stalled N] [--warmup S] [--duration S] [--concurrency N] [--pid SERVER]\n"
-  "            [--socket-io | --channel NAME [--unsubscribed]]\n";
+  "usage: load fanout|echo|handshake|idle --port N[,N...] [--host A] [--path P] [--conns N] [--publishers N]\n"
+  "            [--window N] [--size BYTES] [--stalled N] [--warmup S] [--duration S] [--concurrency N]\n"
+  "            [--pid SERVER[,SERVER...]] [--socket-io | --channel NAME [--unsubscribed]]\n"
+  "Connections are spread over the ports in turn; the CPU time is that of all the processes together.\n";
+
+/* Numbers with commas between them; 0 if it is something else. */
+static int numbers(const char *text, long *to) {
+  for (int count = 1; count <= MOST; count++) {
+    char *end;
+    to[count - 1] = strtol(text, &end, 10);
+    if (end == text || to[count - 1] <= 0) return 0;
+    if (*end == 0) return count;
+    if (*end != ',') return 0;
+    text = end + 1;
+  }
+  return 0;
+}
 
 static void options(int argc, char **argv) {
   static const char *modes[] = { "fanout", "echo", "handshake", "idle" };
@@ -707,7 +729,11 @@ static void options(int argc, char **argv) {
     }
     const char *value = i + 1 < argc ? argv[++i] : NULL;
     if (!value) known = 0;
-    else if (strcmp(name, "--port") == 0) port = atoi(value);
+    else if (strcmp(name, "--port") == 0) {
+      long given[MOST];
+      nodes = numbers(value, given);
+      for (int k = 0; k < nodes; k++) ports[k] = given[k];
+    }
     else if (strcmp(name, "--host") == 0) host = value;
     else if (strcmp(name, "--path") == 0) path = value;
     else if (strcmp(name, "--channel") == 0) channel = value;
@@ -719,10 +745,10 @@ static void options(int argc, char **argv) {
     else if (strcmp(name, "--concurrency") == 0) concurrency = atoi(value);
     else if (strcmp(name, "--warmup") == 0) warmup = atof(value);
     else if (strcmp(name, "--duration") == 0) duration = atof(value);
-    else if (strcmp(name, "--pid") == 0) pid = atol(value);
+    else if (strcmp(name, "--pid") == 0) known = (processes = numbers(value, pids)) > 0;
     else known = 0;
   }
-  if (!known || port <= 0 || conns < 1 || publishers < 1 || publishers > conns - stalled || stalled < 0 ||
+  if (!known || nodes == 0 || conns < 1 || publishers < 1 || publishers > conns - stalled || stalled < 0 ||
       window < 1 || size < HEADER + 1 || size > 1 << 20 || concurrency < 1 || publishers > 65535 ||
       (channel && (socket_io || strlen(channel) > 100)) ||
       strncmp(host, "127.", 4) != 0) {

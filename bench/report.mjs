@@ -14,19 +14,21 @@ export const median = (values) => {
 const significant = (value, digits = 3) => (value === undefined ? undefined : Number(value.toPrecision(digits)))
 
 /**
- * One entry for each server: medians over the rounds, and for costs the efficiency against raw ws: the ratio inside
- * each round first, then the median of the ratios.
+ * One entry for each server: medians over the rounds, and for costs the efficiency against raw ws, or against the best
+ * of the scenario's own references: the ratio inside each round first, then the median of the ratios.
  */
 export const summarize = (name, samples) => {
   const ratio = !scenarios.get(name).kind
-  const reference = samples["raw-ws"] ?? []
+  const { references = ["raw-ws"] } = scenarios.get(name)
+  const best = (round) =>
+    Math.min(...references.map((reference) => samples[reference]?.[round]?.cost).filter(Number.isFinite))
   return Object.fromEntries(
     Object.entries(samples).map(([server, taken]) => {
       const fields = [...new Set(taken.flatMap((sample) => Object.keys(sample ?? {})))]
       const entry = {}
       for (const field of fields) entry[field] = significant(median(taken.map((sample) => sample?.[field])))
       if (ratio) {
-        const ratios = taken.map((sample, round) => reference[round]?.cost / sample.cost)
+        const ratios = taken.map((sample, round) => best(round) / sample.cost)
         entry.efficiency = significant(median(ratios))
         entry.efficiencies = ratios.filter(Number.isFinite).map((value) => significant(value))
       }

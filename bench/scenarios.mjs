@@ -3,7 +3,7 @@
  * inverse ratio of, `unit` names it.
  */
 import { launch, load } from "./load.mjs"
-import { start } from "./servers.mjs"
+import { start, startNodes } from "./servers.mjs"
 
 const clientOptions = (server, path) =>
   server.socketIo ? { path: "/socket.io/?EIO=4&transport=websocket", "socket-io": true } : { path }
@@ -19,6 +19,27 @@ const withServer = async (server, how, use) => {
     await process.stop()
   }
 }
+
+/** Where the name of a channel says whether it has history, as it does for `effect-ws-hub` alone. */
+const overRedis = (title, { channel, count, must, per, ...options }) => ({
+  must,
+  title: `two nodes on one Redis: ${title}`,
+  unit: `CPU-s of nodes and Redis per million ${per}`,
+  servers: ["socket-io-redis", "socket-io-streams", "effect-ws-hub"],
+  references: ["socket-io-redis", "socket-io-streams"],
+  measure: async (server, how) => {
+    const nodes = await startNodes(server, { pin: how.serverPin })
+    try {
+      const spoken = server.channels ? { path: server.channels, channel } : clientOptions(server, "/")
+      const { pid, port } = nodes
+      const all = { ...spoken, port, pid, size: 128, warmup: how.warmup, duration: how.duration, ...options }
+      const { cost, loadShare, rate } = perDelivery(verified(await load("fanout", all, { pin: how.loadPin })))
+      return { cost: cost * count, rate: rate / count, loadShare }
+    } finally {
+      await nodes.stop()
+    }
+  }
+})
 
 const verified = (result) => {
   if (result.violations || result.foreign) {
@@ -190,7 +211,34 @@ export const scenarios = new Map(
       measure: memoryOf(5000, "bench"),
       must: 26,
       goal: 20
-    }
+    },
+    "redis-fan-out": overRedis("1,000 subscribers, window 64, 1 publisher", {
+      channel: "bench",
+      conns: 1000,
+      publishers: 1,
+      window: 64,
+      count: 1,
+      per: "deliveries",
+      must: 3
+    }),
+    "redis-publish": overRedis("publications, one subscriber on each", {
+      channel: "bench",
+      conns: 2,
+      publishers: 2,
+      window: 256,
+      count: 2,
+      per: "publications",
+      must: 3
+    }),
+    "redis-publish-history": overRedis("publications with history, one subscriber on each", {
+      channel: "kept:bench",
+      conns: 2,
+      publishers: 2,
+      window: 256,
+      count: 2,
+      per: "publications",
+      must: 3
+    })
   })
 )
 

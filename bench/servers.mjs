@@ -52,6 +52,7 @@ const definitions = [
     label: "effect-ws-hub",
     ...node("target.mjs"),
     channels: "/connection/websocket",
+    redis: { script: "redis-target.mjs", args: [] },
     version: () => `effect-ws-hub ${versionOf(join(here, ".."))}`,
     unavailable: () => {
       if (!existsSync(join(here, "target.mjs"))) return "target.mjs is missing"
@@ -73,6 +74,24 @@ const definitions = [
     version: () => `socket.io ${versionOf(join(modules, "socket.io"))}`,
     unavailable: needs("socket.io"),
     socketIo: true
+  },
+  {
+    name: "socket-io-redis",
+    label: "socket.io, redis-adapter",
+    ...node("peers/socket-io-redis.mjs"),
+    version: () => `@socket.io/redis-adapter ${versionOf(join(modules, "@socket.io/redis-adapter"))}`,
+    unavailable: needs("socket.io", "@socket.io/redis-adapter", "redis"),
+    socketIo: true,
+    redis: { script: "peers/socket-io-redis.mjs", args: ["pubsub"] }
+  },
+  {
+    name: "socket-io-streams",
+    label: "socket.io, redis-streams-adapter",
+    ...node("peers/socket-io-redis.mjs"),
+    version: () => `@socket.io/redis-streams-adapter ${versionOf(join(modules, "@socket.io/redis-streams-adapter"))}`,
+    unavailable: needs("socket.io", "@socket.io/redis-streams-adapter", "redis"),
+    socketIo: true,
+    redis: { script: "peers/socket-io-redis.mjs", args: ["streams"] }
   },
   {
     name: "naive-effect",
@@ -111,10 +130,45 @@ const freePort = () =>
 /** Starts a server and waits until it prints `ready`. */
 export const start = async (server, { pin, hook = false }) => {
   const port = await freePort()
-  const [file, ...args] = [...pin, ...server.command(hook), join(here, server.script), String(port)]
+  return launched([...pin, ...server.command(hook), join(here, server.script), String(port)], port)
+}
+
+/** Starts two nodes of a server and the Redis between them: all that serves the load, on the same core. */
+export const startNodes = async (server, { pin }) => {
+  const port = await freePort()
+  const redis = launched(
+    [...pin, "redis-server", "--port", String(port), "--bind", "127.0.0.1", "--save", ""],
+    port,
+    /Ready to accept/
+  )
+  const { args, script } = server.redis
+  const started = [await redis]
+  try {
+    for (let node = 0; node < 2; node++) {
+      const own = await freePort()
+      const command = [...server.command(false), join(here, script), String(own), `redis://127.0.0.1:${port}`, ...args]
+      started.push(await launched([...pin, ...command], own))
+    }
+  } catch (error) {
+    await Promise.all(started.map(({ stop }) => stop()))
+    throw error
+  }
+  return {
+    port: started.slice(1).map((node) => node.port).join(","),
+    pid: started.map(({ pid }) => pid).join(","),
+    stop: async () => {
+      for (const { stop } of started.reverse()) await stop()
+    }
+  }
+}
+
+const launched = async ([file, ...args], port, ready = /^ready$/) => {
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] })
   running.add(child)
-  const exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code)))
+  const exited = new Promise((resolve) => {
+    child.once("error", (error) => resolve(error.message))
+    child.once("exit", (code, signal) => resolve(signal ?? code))
+  })
   exited.then(() => running.delete(child))
   let errors = ""
   child.stderr.on("data", (data) => {
@@ -125,15 +179,15 @@ export const start = async (server, { pin, hook = false }) => {
   child.stdout.on("data", (data) => {
     const lines = (rest + data).split("\n")
     rest = lines.pop()
-    for (const line of lines) waiting.get(line.trim())?.()
+    for (const line of lines) for (const [pattern, found] of waiting) if (pattern.test(line.trim())) found()
   })
-  const line = (text, seconds) =>
+  const line = (pattern, seconds) =>
     new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no "${text}" within ${seconds} s`)), seconds * 1000)
-      waiting.set(text, () => resolve(clearTimeout(timer)))
+      const timer = setTimeout(() => reject(new Error(`no line ${pattern} within ${seconds} s`)), seconds * 1000)
+      waiting.set(pattern, () => resolve(clearTimeout(timer)))
       exited.then((how) => {
         clearTimeout(timer)
-        reject(new Error(`exited (${how}) before "${text}": ${errors.trim().split("\n").slice(-6).join(" | ")}`))
+        reject(new Error(`exited (${how}) before ${pattern}: ${errors.trim().split("\n").slice(-6).join(" | ")}`))
       })
     })
   const stop = async () => {
@@ -147,7 +201,7 @@ export const start = async (server, { pin, hook = false }) => {
     return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)[1])
   }
   try {
-    await line("ready", 20)
+    await line(ready, 20)
   } catch (error) {
     await stop()
     throw error
@@ -160,7 +214,7 @@ export const start = async (server, { pin, hook = false }) => {
     resident: () => memory("VmRSS"),
     peak: () => memory("VmHWM"),
     collect: async () => {
-      const collected = line("gc", 30)
+      const collected = line(/^gc$/, 30)
       child.kill("SIGUSR2")
       await collected
     }

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 
@@ -128,6 +129,18 @@ export class Broker extends Context.Tag("effect-ws-hub/Broker")<Broker, {
     channel: string,
     publication: BrokerPublish
   ) => Effect.Effect<StreamPosition | undefined, BrokerError>
+  /**
+   * The same for brokers that wait for another machine: publishes in the order of the calls, without waiting for the
+   * answer to the one before, and calls `done` once. A client's publications are then under way together. Absent: they
+   * are made by `publish`, one after the other.
+   */
+  readonly unsafePublish?:
+    | ((
+      channel: string,
+      publication: BrokerPublish,
+      done: (exit: Exit.Exit<StreamPosition | undefined, BrokerError>) => void
+    ) => void)
+    | undefined
   readonly publishJoin: (channel: string, info: ClientInfo) => Effect.Effect<void, BrokerError>
   readonly publishLeave: (channel: string, info: ClientInfo) => Effect.Effect<void, BrokerError>
   /** Begins to hear of a channel. A node calls it for its first subscriber. */

@@ -130,8 +130,67 @@ export interface NodeInfo {
 }
 
 /**
+ * What all nodes together answered. `missing` has the ids of the nodes whose part is not in it: they did not answer in
+ * time (they may do it all the same), or they could not, since they are of another version. It is `["*"]` if it is not
+ * known which other nodes there are, since what connects them is away. Empty: nothing is missing.
+ *
+ * A node that died is missing until its lease is over; its connections died with it. What was asked for a user may be
+ * asked again: who is gone, or has it already, is left alone.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Answered {
+  readonly missing: ReadonlyArray<string>
+}
+
+/**
+ * Of how many connections it was true.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Counted extends Answered {
+  readonly count: number
+}
+
+/**
+ * Channels with subscribers, and how many.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface ChannelsResult extends Answered {
+  readonly channels: ReadonlyMap<string, { readonly clients: number }>
+}
+
+/**
+ * The nodes; the one that was asked is the first.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface InfoResult extends Answered {
+  readonly nodes: ReadonlyArray<NodeInfo>
+}
+
+/**
+ * Whether a client was found. If it was not and a node is missing, the client may be there.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface SendResult extends Answered {
+  readonly sent: boolean
+}
+
+/**
  * Channels. Every operation on a channel fails with 102 if its namespace is not configured, 107 if its name cannot be,
  * and 100 if the broker fails.
+ *
+ * What concerns connections (`disconnect`, `unsubscribe`, `subscribeUser`, `refresh`, `channels`, `info`, `send`) is done
+ * on this node and asked of the others that the `Cluster` knows. This node's part is always done; the answer says
+ * whose is missing. With `client` the others are asked only if it is not a client of this node.
  *
  * @since 1.0.0
  * @category tags
@@ -163,7 +222,7 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   /** Who is subscribed, by client. Fails with 108 if the channel has no presence. */
   readonly presence: (channel: string) => Effect.Effect<ReadonlyMap<string, ClientInfo>, ProtocolError>
   readonly presenceStats: (channel: string) => Effect.Effect<PresenceStats, ProtocolError>
-  /** Closes a user's connections, with 3503 unless told otherwise. Returns how many there were on this node. */
+  /** Closes a user's connections, with 3503 unless told otherwise. Counts those that were open. */
   readonly disconnect: (
     user: string,
     options?: Target & {
@@ -171,19 +230,19 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
       readonly except?: ReadonlyArray<string> | undefined
       readonly disconnect?: Disconnect | undefined
     }
-  ) => Effect.Effect<number>
-  /** Takes a subscription from a user's connections. Returns from how many on this node. */
+  ) => Effect.Effect<Counted>
+  /** Takes a subscription from a user's connections. Counts those that had it. */
   readonly unsubscribe: (
     user: string,
     channel: string,
     options?: Target & { readonly unsubscribe?: Unsubscribe | undefined }
-  ) => Effect.Effect<number, ProtocolError>
-  /** Subscribes a user's connections to a channel. Returns how many on this node. */
+  ) => Effect.Effect<Counted, ProtocolError>
+  /** Subscribes a user's connections to a channel. Counts those that there were. */
   readonly subscribeUser: (
     user: string,
     channel: string,
     options?: SubscribeUserOptions
-  ) => Effect.Effect<number, ProtocolError>
+  ) => Effect.Effect<Counted, ProtocolError>
   /** Changes when a user's connections expire (seconds of Unix time; absent: never), or closes them as expired. */
   readonly refresh: (
     user: string,
@@ -192,12 +251,11 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
       readonly expireAt?: number | undefined
       readonly info?: unknown
     }
-  ) => Effect.Effect<number>
-  /** Channels with subscribers, and how many; `pattern` is a glob (`*`, `?`). */
-  readonly channels: (
-    pattern?: string
-  ) => Effect.Effect<ReadonlyMap<string, { readonly clients: number }>>
-  readonly info: Effect.Effect<ReadonlyArray<NodeInfo>>
+  ) => Effect.Effect<Counted>
+  /** Channels with subscribers, and how many; `pattern` is a glob (`*`, `?`). The answer is as long as there are. */
+  readonly channels: (pattern?: string) => Effect.Effect<ChannelsResult>
+  /** The nodes, and what is on each. */
+  readonly info: Effect.Effect<InfoResult>
   /**
    * Answers calls of a method, for as long as the scope lives. The newest registration of a name answers. Interrupted
    * when the caller's socket is gone.
@@ -212,8 +270,8 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   readonly onMessage: <R>(
     handler: (data: unknown, caller: Caller) => Effect.Effect<void, ProtocolError | Disconnect, R>
   ) => Effect.Effect<void, never, R | Scope.Scope>
-  /** Sends JSON data to one client, outside of channels. Returns whether it is connected here. */
-  readonly send: (client: string, data: unknown) => Effect.Effect<boolean, ProtocolError>
+  /** Sends JSON data to one client, outside of channels. Fails with 107 if it is not JSON. */
+  readonly send: (client: string, data: unknown) => Effect.Effect<SendResult, ProtocolError>
   /** Registers code for some channels, for as long as the scope lives. The newest one that matches decides. */
   readonly register: (handler: ChannelHandler) => Effect.Effect<void, never, Scope.Scope>
   /** Serves one connection of the hub: the handler to mount. */

@@ -47,7 +47,7 @@ export interface ChannelsOptions extends NamespacesOptions {
   readonly personalChannel?: {
     /** Empty or absent: without a namespace. */
     readonly namespace?: string | undefined
-    /** Closes a user's earlier connections with 3504. */
+    /** Closes a user's earlier connections on this node with 3504. */
     readonly singleConnection?: boolean | undefined
   } | undefined
 }

@@ -3,10 +3,8 @@
  *
  * @since 1.0.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
@@ -19,11 +17,14 @@ import type { Authenticator } from "./Authenticator.js"
 import type { Broker } from "./Broker.js"
 import { type Caller, Channels } from "./Channels.js"
 import type { ChannelsOptions } from "./ChannelsConfig.js"
+import * as Control from "./Control.js"
+import * as Everywhere from "./Everywhere.js"
 import type { Listener } from "./Members.js"
 import type { Namespace } from "./Namespace.js"
 import * as Node from "./Node.js"
+import * as NodeControl from "./NodeControl.js"
 import type { Presence } from "./Presence.js"
-import { pushes, stringify } from "./Protocol.js"
+import { stringify } from "./Protocol.js"
 import {
   badRequest,
   disconnects,
@@ -36,20 +37,12 @@ import {
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
-import * as Subscribing from "./Subscribing.js"
 
 /** Who calls by the server API. */
 const server: Caller = { client: "", user: "", info: undefined, meta: undefined, connection: undefined }
 
 /** Publications that a reader in this process may be behind. */
 const mostUnread = 4096
-
-/** A glob as a regular expression. */
-const glob = (pattern: string): RegExp =>
-  new RegExp(
-    `^${pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".")}$`,
-    "s"
-  )
 
 const subscribe = (
   node: Node.Node,
@@ -121,21 +114,6 @@ export const make = (
     const withPresence = <A>(channel: string, use: Effect.Effect<A, ProtocolError>) =>
       inNamespace(channel, (namespace) => namespace.presence ? use : Effect.fail(errors.notAvailable))
 
-    /** In the node's care: whoever asked for the changes may be interrupted, and they go on. */
-    const each = (
-      sessions: ReadonlyArray<Session>,
-      change: (session: Session) => Effect.Effect<void>
-    ): Effect.Effect<number> =>
-      Effect.suspend(() => {
-        if (node.isClosed) return Effect.succeed(0)
-        const changes = sessions.map((session) => {
-          const done = Deferred.unsafeMake<void>(FiberId.none)
-          node.fork(Effect.asVoid(Effect.intoDeferred(session.change(change(session)), done)))
-          return done
-        })
-        return Effect.as(Effect.forEach(changes, Deferred.await, { discard: true }), sessions.length)
-      })
-
     const serve = (connection: Connection): Effect.Effect<void, Disconnect> =>
       Effect.suspend(() => {
         if (node.isClosed) return Effect.fail(disconnects.shutdown)
@@ -183,51 +161,39 @@ export const make = (
             : Effect.mapError(node.broker.removeHistory(channel), internalError)),
       presence: (channel) => withPresence(channel, node.presenceOf(channel)),
       presenceStats: (channel) => withPresence(channel, node.statsOf(channel)),
-      disconnect: (user, { client, disconnect = disconnects.force, except = [] } = {}) =>
-        Effect.sync(() => {
-          const sessions = node.roster.of(user, client).filter((session) => !except.includes(session.client))
-          for (const session of sessions) session.close(disconnect)
-          return sessions.length
+      disconnect: (user, { client, disconnect: { code, reason } = disconnects.force, except = [] } = {}) => {
+        const request = new Control.Disconnect({ user, client, code, reason, except })
+        return Everywhere.count(node, request, Effect.sync(() => NodeControl.disconnect(node, request)))
+      },
+      unsubscribe: (user, channel, { client, unsubscribe: { code, reason } = unsubscribes.server } = {}) =>
+        inNamespace(channel, () => {
+          const request = new Control.Unsubscribe({ user, channel, client, code, reason })
+          return Everywhere.count(node, request, NodeControl.unsubscribe(node, request))
         }),
-      unsubscribe: (user, channel, { client, unsubscribe = unsubscribes.server } = {}) =>
-        inNamespace(channel, () =>
-          each(
-            node.roster.of(user, client).filter((session) => session.subscriptions.has(channel)),
-            (session) => {
-              const subscription = session.subscriptions.get(channel)
-              return subscription === undefined ? Effect.void : Subscribing.take(subscription, unsubscribe)
-            }
-          )),
-      subscribeUser: (user, channel, { client, recoverSince, ...grant } = {}) =>
-        inNamespace(channel, (namespace) =>
-          each(
-            node.roster.of(user, client),
-            (session) => Subscribing.give(session, channel, namespace, grant, recoverSince)
-          )),
-      refresh: (user, { client, ...options } = {}) =>
-        Effect.sync(() => {
-          const sessions = node.roster.of(user, client)
-          for (const session of sessions) session.refreshBy(options)
-          return sessions.length
+      subscribeUser: (user, channel, { client, data, expireAt, info, override, recoverSince: since } = {}) =>
+        inNamespace(channel, () => {
+          const request = new Control.SubscribeUser({ user, channel, client, data, expireAt, info, override, since })
+          return Everywhere.count(node, request, NodeControl.subscribe(node, request))
         }),
-      channels: (pattern = "*") =>
-        Effect.sync(() => {
-          const matches = glob(pattern)
-          return new Map(
-            [...node.members].flatMap(([name, subscriptions]) =>
-              matches.test(name) && subscriptions.size > 0 ? [[name, { clients: subscriptions.size }] as const] : []
-            )
-          )
-        }),
-      info: Effect.sync(() => [{
-        uid: node.uid,
-        name: node.config.name,
-        version: node.config.version,
-        ...node.roster.counts,
-        channels: node.members.size,
-        subscriptions: [...node.members].reduce((sum, [, subscriptions]) => sum + subscriptions.size, 0),
-        uptime: node.uptime
-      }]),
+      refresh: (user, { client, expireAt, expired, info } = {}) => {
+        const request = new Control.Refresh({ user, client, expireAt, expired, info })
+        return Everywhere.count(node, request, Effect.sync(() => NodeControl.refresh(node, request)))
+      },
+      channels: (pattern = "*") => {
+        const request = new Control.FindChannels({ pattern })
+        const here = Effect.sync(() => NodeControl.channels(node, request))
+        return Effect.map(Everywhere.everywhere(node, request, here), ({ missing, results }) => {
+          const channels = new Map<string, { readonly clients: number }>()
+          for (const [name, clients] of results.flat()) {
+            channels.set(name, { clients: clients + (channels.get(name)?.clients ?? 0) })
+          }
+          return { channels, missing }
+        })
+      },
+      info: Effect.map(
+        Everywhere.everywhere(node, new Control.Info(), Effect.sync(() => NodeControl.info(node))),
+        ({ missing, results }) => ({ nodes: results, missing })
+      ),
       rpc: (method, handler) =>
         Effect.contextWithEffect((context) =>
           node.rpcs.add({ method, run: (data, caller) => Effect.provide(handler(data, caller), context) })
@@ -242,9 +208,12 @@ export const make = (
         Effect.suspend(() => {
           const text = stringify(data)
           if (text === undefined) return Effect.fail(badRequest("the data is not JSON"))
-          const session = node.roster.client(client)
-          session?.push(pushes.message(text))
-          return Effect.succeed(session !== undefined)
+          const request = new Control.Send({ client, data: text })
+          const here = Effect.sync(() => NodeControl.send(node, request))
+          return Effect.map(Everywhere.everywhere(node, request, here, Boolean), ({ missing, results }) => ({
+            sent: results.some(Boolean),
+            missing
+          }))
         }),
       register: (handler) => node.handlers.add(handler),
       serve

@@ -110,7 +110,8 @@ const unsubscribe = (session: Session, { channel, id }: Of<"unsubscribe">): Hand
   })
 
 /** Decides at once and in few steps, since it is what clients do most: it runs when the command is handled. */
-const publish = (session: Session, { channel, data, id }: Of<"publish">): Handled => {
+const publish = (session: Session, command: Of<"publish">): Handled => {
+  const { channel, data, id } = command
   const { node, user } = session
   const found = node.namespaceOf(channel)
   if (Either.isLeft(found)) return Effect.fail(found.left)
@@ -128,9 +129,21 @@ const publish = (session: Session, { channel, data, id }: Of<"publish">): Handle
       )
     )
   }
-  return node.config.insecure || Access.allows(namespace.publish, user, session.isSubscriber(channel))
-    ? node.publish(channel, namespace, data, {}, info, reply)
-    : Effect.fail(errors.permissionDenied)
+  if (!node.config.insecure && !Access.allows(namespace.publish, user, session.isSubscriber(channel))) {
+    return Effect.fail(errors.permissionDenied)
+  }
+  const { underWay } = session
+  if (underWay === undefined || namespace.coalesceWindow > 0) {
+    return node.publish(channel, namespace, data, {}, info, reply)
+  }
+  return node.publishTogether(
+    channel,
+    namespace,
+    data,
+    info,
+    underWay,
+    (error) => error === undefined ? replies.empty(id, "publish") : session.refusal(command, error)
+  )
 }
 
 const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>

@@ -3,9 +3,11 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import * as Coalesce from "../core/Coalesce.js"
@@ -15,8 +17,11 @@ import { Authenticator } from "./Authenticator.js"
 import { Broker, type BrokerError, type BrokerPublish, type History, type HistoryRequest } from "./Broker.js"
 import type { Caller, ChannelHandler, HistoryOptions, PublishOptions } from "./Channels.js"
 import * as ChannelsConfig from "./ChannelsConfig.js"
+import { Cluster } from "./Cluster.js"
+import { Others } from "./Everywhere.js"
 import { Members } from "./Members.js"
 import * as Namespace from "./Namespace.js"
+import * as NodeControl from "./NodeControl.js"
 import { Presence, type PresenceStats } from "./Presence.js"
 import { stringify } from "./Protocol.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
@@ -24,6 +29,7 @@ import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 import { Registered } from "./Registered.js"
 import { Roster } from "./Roster.js"
 import type { Subscription } from "./Subscription.js"
+import type { UnderWay } from "./UnderWay.js"
 
 /** Code of the application, its requirements provided. */
 type Rpc = (data: unknown, caller: Caller) => Effect.Effect<unknown, ProtocolError | Disconnect>
@@ -47,6 +53,8 @@ export class Node {
   readonly receivers = new Registered<Rpc>()
   readonly namespaceOf: (channel: string) => Either.Either<Namespace.Namespace, ProtocolError>
   readonly fork: (effect: Effect.Effect<void>) => void
+  /** The other nodes. Set once, as soon as they may ask this one. */
+  others = new Others(() => Effect.succeed({ answers: [], missing: [] }))
   /** Set once, when the layer's scope closes: no more clients. */
   isClosed = false
   private readonly clock: Clock.Clock
@@ -117,19 +125,31 @@ export class Node {
     info: ClientInfo | undefined,
     done: (position: StreamPosition | undefined) => A
   ): Effect.Effect<A, ProtocolError> {
-    const text = stringify(data)
-    if (text === undefined) return Effect.fail(badRequest("the data is not JSON"))
-    const publication = {
-      data: text,
-      info,
-      tags: options.tags,
-      stream: options.skipHistory === true ? undefined : namespace.stream,
-      idempotencyKey: options.idempotencyKey
-    }
+    const publication = publicationOf(namespace, data, options, info)
+    if (publication === undefined) return Effect.fail(notJson())
     const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
     return coalescer === undefined
       ? Effect.mapBoth(this.broker.publish(channel, publication), { onFailure: internalError, onSuccess: done })
       : Effect.map(coalescer.offer(channel, publication), () => done(undefined))
+  }
+
+  /** As `publish`, for a client whose publications are under way together. */
+  publishTogether(
+    channel: string,
+    namespace: Namespace.Namespace,
+    data: unknown,
+    info: ClientInfo,
+    underWay: UnderWay,
+    onDone: (error: ProtocolError | undefined) => string | undefined
+  ): Effect.Effect<void, ProtocolError> {
+    const publication = publicationOf(namespace, data, {}, info)
+    return publication === undefined
+      ? Effect.fail(notJson())
+      : underWay.start(
+        channel,
+        publication,
+        (exit) => onDone(Exit.isSuccess(exit) ? undefined : internalError(Cause.squash(exit.cause)))
+      )
   }
 
   /** Makes what joins the publications of a namespace. */
@@ -243,6 +263,25 @@ const guarded = <A>(
 ): Effect.Effect<A, ProtocolError | Disconnect> =>
   Effect.catchAllDefect(effect, (defect) => Effect.fail(internalError(defect)))
 
+const notJson = () => badRequest("the data is not JSON")
+
+/** With the data as JSON text, if they are JSON. */
+const publicationOf = (
+  namespace: Namespace.Namespace,
+  data: unknown,
+  options: PublishOptions,
+  info: ClientInfo | undefined
+): BrokerPublish | undefined => {
+  const text = stringify(data)
+  return text === undefined ? undefined : {
+    data: text,
+    info,
+    tags: options.tags,
+    stream: options.skipHistory === true ? undefined : namespace.stream,
+    idempotencyKey: options.idempotencyKey
+  }
+}
+
 /**
  * The publications as an application reads them.
  *
@@ -286,6 +325,8 @@ export const make = (
     }
     if (options.withoutNamespace !== undefined) yield* node.coalesce(Namespace.make("", options.withoutNamespace))
     yield* broker.listen(node.members.onEvent)
+    const cluster = yield* Cluster
+    node.others = new Others(yield* cluster.join({ uid: node.uid, answer: NodeControl.answer(node) }))
     yield* Effect.forkScoped(Effect.interruptible(node.ticking))
     // Added last, so it runs first: the clients leave while everything that they need is there.
     yield* Effect.addFinalizer(() =>

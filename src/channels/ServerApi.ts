@@ -64,6 +64,17 @@ const publishing = {
   version_epoch: optional(text)
 }
 
+/** Of the methods that all nodes have a part in. */
+const missing = Schema.optional(
+  Schema.Array(Schema.String).annotations({
+    description:
+      "Nodes (`uid` of `info`) whose part is not in the result, since they did not answer in time or could " +
+      "not; `[\"*\"]`: all but the one that was asked. Absent if none is missing."
+  })
+)
+
+const reached = Schema.Struct({ missing })
+
 const empty = Schema.Struct({}).annotations({ jsonSchema: { type: "object" } })
 
 /**
@@ -172,10 +183,10 @@ export const requests = {
 export const results = {
   publish: published,
   broadcast: Schema.Struct({ responses: Schema.Array(either(published)) }),
-  subscribe: empty,
-  unsubscribe: empty,
-  disconnect: empty,
-  refresh: empty,
+  subscribe: reached,
+  unsubscribe: reached,
+  disconnect: reached,
+  refresh: reached,
   presence: Schema.Struct({ presence: Schema.Record({ key: Schema.String, value: clientInfo }) }),
   presence_stats: Schema.Struct({ num_clients: Schema.Int, num_users: Schema.Int }),
   history: Schema.Struct({
@@ -185,9 +196,10 @@ export const results = {
   }),
   history_remove: empty,
   channels: Schema.Struct({
-    channels: Schema.Record({ key: Schema.String, value: Schema.Struct({ num_clients: Schema.Int }) })
+    channels: Schema.Record({ key: Schema.String, value: Schema.Struct({ num_clients: Schema.Int }) }),
+    missing
   }),
-  info: Schema.Struct({ nodes: Schema.Array(node) }),
+  info: Schema.Struct({ nodes: Schema.Array(node), missing }),
   rpc: Schema.Struct({ data: Schema.optional(json) })
 }
 

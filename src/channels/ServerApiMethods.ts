@@ -12,7 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Disconnect } from "../core/HubError.js"
 import type { Override } from "./Authenticator.js"
-import type { Channels, PublishOptions } from "./Channels.js"
+import type { Answered, Channels, PublishOptions } from "./Channels.js"
 import { badRequest, errors, ProtocolError } from "./ProtocolCode.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 import { type MethodName, requests, results } from "./ServerApi.js"
@@ -165,6 +165,11 @@ const override = (
 
 const done = <E>(effect: Effect.Effect<unknown, E>) => Effect.as(effect, {})
 
+/** Said only where there is something to say. */
+const lacking = ({ missing }: Answered) => missing.length === 0 ? {} : { missing }
+
+const answered = <E>(effect: Effect.Effect<Answered, E>) => Effect.map(effect, lacking)
+
 const table: Readonly<Record<MethodName, Method>> = {
   publish: method(
     requests.publish,
@@ -195,7 +200,7 @@ const table: Readonly<Record<MethodName, Method>> = {
   subscribe: method(requests.subscribe, results.subscribe, (channels, request) =>
     Effect.gen(function*() {
       yield* unsupported("session", request.session)
-      return yield* done(channels.subscribeUser(request.user, request.channel, {
+      return yield* answered(channels.subscribeUser(request.user, request.channel, {
         client: present(request.client),
         info: yield* jsonOf("info", request.info, request.b64info),
         data: yield* jsonOf("data", request.data, request.b64data),
@@ -208,13 +213,13 @@ const table: Readonly<Record<MethodName, Method>> = {
   unsubscribe: method(requests.unsubscribe, results.unsubscribe, (channels, request) =>
     Effect.zipRight(
       unsupported("session", request.session),
-      done(channels.unsubscribe(request.user, request.channel, { client: present(request.client) }))
+      answered(channels.unsubscribe(request.user, request.channel, { client: present(request.client) }))
     )),
 
   disconnect: method(requests.disconnect, results.disconnect, (channels, request) =>
     Effect.zipRight(
       unsupported("session", request.session),
-      done(channels.disconnect(request.user, {
+      answered(channels.disconnect(request.user, {
         client: present(request.client),
         except: request.whitelist,
         disconnect: request.disconnect && new Disconnect(request.disconnect)
@@ -224,7 +229,7 @@ const table: Readonly<Record<MethodName, Method>> = {
   refresh: method(requests.refresh, results.refresh, (channels, request) =>
     Effect.zipRight(
       unsupported("session", request.session),
-      done(channels.refresh(request.user, {
+      answered(channels.refresh(request.user, {
         client: present(request.client),
         expired: request.expired,
         expireAt: expiry(request.expire_at),
@@ -272,13 +277,14 @@ const table: Readonly<Record<MethodName, Method>> = {
     results.channels,
     (channels, { pattern }) =>
       Effect.map(channels.channels(present(pattern)), (found) => ({
-        channels: object(found, ({ clients }) => ({ num_clients: clients }))
+        channels: object(found.channels, ({ clients }) => ({ num_clients: clients })),
+        ...lacking(found)
       }))
   ),
 
   info: method(requests.info, results.info, (channels) =>
-    Effect.map(channels.info, (nodes) => ({
-      nodes: nodes.map((node) => ({
+    Effect.map(channels.info, (found) => ({
+      nodes: found.nodes.map((node) => ({
         uid: node.uid,
         name: node.name,
         version: node.version,
@@ -287,7 +293,8 @@ const table: Readonly<Record<MethodName, Method>> = {
         num_channels: node.channels,
         num_subs: node.subscriptions,
         uptime: Math.floor(node.uptime)
-      }))
+      })),
+      ...lacking(found)
     }))),
 
   rpc: method(

@@ -34,6 +34,7 @@ import type { ClientInfo } from "./Publication.js"
 import { RateLimit } from "./RateLimit.js"
 import * as Subscribing from "./Subscribing.js"
 import { type Subscription, ttlOf } from "./Subscription.js"
+import { UnderWay } from "./UnderWay.js"
 
 const decoder = new TextDecoder()
 
@@ -63,11 +64,15 @@ export class Session {
   private batch: Array<string> | undefined = undefined
   private rates: Map<string, RateLimit> | undefined = undefined
   private readonly lock = new Lock()
+  /** With a broker that lives elsewhere. */
+  readonly underWay: UnderWay | undefined
 
   constructor(node: Node, connection: Connection) {
     this.node = node
     this.connection = connection
     this.staleAt = node.now() + node.config.staleTimeout
+    const { unsafePublish } = node.broker
+    this.underWay = unsafePublish && new UnderWay(unsafePublish, (document) => connection.unsafeSend(document))
   }
 
   get caller(): Caller {
@@ -150,6 +155,13 @@ export class Session {
     )
   }
 
+  /** The reply to a command that failed after others were begun. */
+  refusal(command: Asked, error: ProtocolError): string {
+    ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
+    this.node.fork(this.node.complain(command._tag, error))
+    return Protocol.replies.error(command.id, error)
+  }
+
   private refuse(command: Asked, error: ProtocolError): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (command._tag === "connect") this.status = "Refused"
@@ -161,7 +173,10 @@ export class Session {
   }
 
   private run(command: Asked): Commands.Handled {
-    if (command._tag !== "connect") return Commands.handle(this, command)
+    if (command._tag !== "connect") {
+      const handled = Commands.handle(this, command)
+      return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
+    }
     this.status = "Connecting"
     return Connecting.connect(this, command, () => this.connected())
   }

@@ -159,7 +159,7 @@ describe("errors that the server finds itself", () => {
         assert.strictEqual((yield* sub.next("error")).error.code, 100)
         sub.sub.unsubscribe()
         yield* client.settled
-        assert.strictEqual((yield* server.channels.channels()).size, 0)
+        assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
         server.faults.broken.clear()
         sub.sub.subscribe()
         yield* sub.next("subscribed")
@@ -185,7 +185,7 @@ describe("unsubscribe codes", () => {
         const sub = yield* client.subscribe("recovered:x")
         yield* server.channels.publish("recovered:x", 1)
         yield* sub.next("publication")
-        assert.strictEqual(yield* server.channels.unsubscribe("ada", "recovered:x", { unsubscribe }), 1)
+        assert.strictEqual((yield* server.channels.unsubscribe("ada", "recovered:x", { unsubscribe })).count, 1)
         if (again) {
           yield* sub.next("subscribing")
           assert.deepInclude(yield* sub.next("subscribing"), { code, reason })
@@ -193,7 +193,7 @@ describe("unsubscribe codes", () => {
           assert.deepInclude(yield* sub.next("subscribed"), { wasRecovering: true, recovered: code !== 2502 })
         } else {
           assert.deepInclude(yield* sub.next("unsubscribed"), { code, reason })
-          assert.strictEqual((yield* server.channels.channels()).size, 0)
+          assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
         }
         assert.strictEqual(client.client.state, "connected")
       }))
@@ -227,7 +227,7 @@ describe("unsubscribe codes", () => {
       const sub = yield* client.subscribe("x")
       sub.sub.unsubscribe()
       yield* client.settled
-      assert.strictEqual(yield* server.channels.unsubscribe("ada", "x"), 0)
+      assert.strictEqual((yield* server.channels.unsubscribe("ada", "x")).count, 0)
       sub.sub.subscribe()
       yield* sub.next("subscribed")
       yield* client.settled
@@ -248,7 +248,7 @@ describe("every disconnect code: the SDK comes back or not, as the ranges say", 
           getToken: () => Promise.resolve(token({ user: "ada" }))
         })
         const sub = yield* client.subscribe("recovered:x")
-        assert.strictEqual(yield* server.channels.disconnect("ada", { disconnect }), 1)
+        assert.strictEqual((yield* server.channels.disconnect("ada", { disconnect })).count, 1)
         if (back) {
           yield* client.next("connecting")
           assert.deepStrictEqual(yield* client.next("connecting"), { code, reason })
@@ -325,7 +325,7 @@ describe("disconnects that the server finds itself", () => {
       const { size } = server.hub
       const before = yield* size
       const chunk = "x".repeat(60_000)
-      while ((yield* size) === before && (yield* server.channels.channels()).size > 0) {
+      while ((yield* size) === before && (yield* server.channels.channels()).channels.size > 0) {
         yield* server.channels.publish("x", chunk)
         yield* Effect.promise(() => new Promise(setImmediate))
       }

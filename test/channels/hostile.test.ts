@@ -94,8 +94,10 @@ const holds = <A>(
     )
     const { size } = yield* where.server.channels.presence("pushed:bystander")
     assert.strictEqual(size, 1)
-    assert.deepStrictEqual(Array.from(yield* where.server.channels.channels()), [["pushed:bystander", { clients: 1 }]])
-    const { clients, subscriptions } = (yield* where.server.channels.info)[0] ?? {}
+    assert.deepStrictEqual(Array.from((yield* where.server.channels.channels()).channels), [["pushed:bystander", {
+      clients: 1
+    }]])
+    const { clients, subscriptions } = (yield* where.server.channels.info).nodes[0] ?? {}
     assert.deepStrictEqual([clients, subscriptions], [1, 1])
   })
 

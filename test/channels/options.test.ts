@@ -80,7 +80,7 @@ describe("connections of one user", () => {
       const odd = yield* wire(server)
       const [reply] = yield* odd.ask({ id: 1, connect: { token: token({ user: "ada", subs: { "no:x": {} } }) } })
       assert.deepInclude(reply, { error: { code: 102, message: "unknown channel" } })
-      assert.strictEqual(yield* server.channels.disconnect("ada"), 0)
+      assert.strictEqual((yield* server.channels.disconnect("ada")).count, 0)
       yield* stays(yield* user(server, "ada"))
     }))
 })
@@ -92,7 +92,7 @@ describe("channels of one client", () => {
       const client = yield* sdk(server, { claims: { user: "ada", subs: { x: {} } } })
       client.client.connect()
       assert.deepStrictEqual(yield* client.next("disconnected"), { code: 3505, reason: "channel limit" })
-      assert.strictEqual((yield* server.channels.channels()).size, 0)
+      assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
       yield* stays(yield* user(server, "ada"))
     }))
 
@@ -108,7 +108,7 @@ describe("channels of one client", () => {
       yield* server.channels.subscribeUser("ada", "c")
       assert.deepStrictEqual(yield* client.next("disconnected"), { code: 3505, reason: "channel limit" })
       yield* stays(other)
-      yield* eventuallyEffect(Effect.map(server.channels.channels(), (channels) => channels.size === 0))
+      yield* eventuallyEffect(Effect.map(server.channels.channels(), ({ channels }) => channels.size === 0))
     }))
 })
 
@@ -391,7 +391,7 @@ describe("a client that does not read", () => {
         const sub = yield* other.subscribe("strict:x")
         const { peer } = yield* stalled(server, ["strict:x"])
         yield* behind(server, "strict:x")
-        assert.strictEqual((yield* server.channels.channels("strict:x")).get("strict:x")?.clients, 2)
+        assert.strictEqual((yield* server.channels.channels("strict:x")).channels.get("strict:x")?.clients, 2)
         yield* flood(server, "strict:x", 20, 200)
         yield* peer.resumeReading
         assert.deepStrictEqual(yield* peer.closed, { code: 3008, reason: "slow" })
@@ -422,7 +422,7 @@ describe("a client that does not read", () => {
       const { peer } = yield* stalled(server, ["newest:x", "strict:x"])
       yield* behind(server, "newest:x")
       yield* flood(server, "newest:x", 20, 200)
-      assert.strictEqual((yield* server.channels.channels("newest:x")).size, 1)
+      assert.strictEqual((yield* server.channels.channels("newest:x")).channels.size, 1)
       yield* flood(server, "strict:x", 0, 1)
       yield* peer.resumeReading
       assert.deepStrictEqual(yield* peer.closed, { code: 3008, reason: "slow" })
@@ -542,6 +542,6 @@ describe("what a handler grants for a time", () => {
       assert.deepStrictEqual(yield* sub.next("unsubscribed"), { channel: "closed:x", code: 110, reason: "expired" })
       assert.strictEqual(asked.length, 2)
       yield* stays(client)
-      assert.strictEqual((yield* server.channels.channels()).size, 0)
+      assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
     }))
 })

@@ -26,6 +26,9 @@ const refusals = new Map<string, ProtocolError>([
   ["", badRequest("a channel's name has 1 to 255 characters")]
 ])
 
+/** One connection; a node is missing if the user is Eve. */
+const counted = (user: string) => ({ count: 1, missing: user === "eve" ? ["n2"] : [] })
+
 export const ada: ClientInfo = { user: "ada", client: "c1", connInfo: { name: "Ada" }, chanInfo: null }
 
 /** With `hold`, a publication to `held:` waits for it; `first` is told of it. */
@@ -74,17 +77,24 @@ export const make = () => {
         () => new Map([["c1", ada], ["__proto__", { user: "", client: "__proto__" }]])
       ),
     presenceStats: (channel) => ask("presenceStats", channel, [channel], () => ({ clients: 2, users: 1 })),
-    disconnect: (user, options) => Effect.orDie(ask("disconnect", "none", [user, options], () => 1)),
-    unsubscribe: (user, channel, options) => ask("unsubscribe", channel, [user, channel, options], () => 1),
-    subscribeUser: (user, channel, options) => ask("subscribeUser", channel, [user, channel, options], () => 1),
-    refresh: (user, options) => Effect.orDie(ask("refresh", "none", [user, options], () => 1)),
+    disconnect: (user, options) => Effect.orDie(ask("disconnect", "none", [user, options], () => counted(user))),
+    unsubscribe: (user, channel, options) => ask("unsubscribe", channel, [user, channel, options], () => counted(user)),
+    subscribeUser: (user, channel, options) =>
+      ask("subscribeUser", channel, [user, channel, options], () => counted(user)),
+    refresh: (user, options) => Effect.orDie(ask("refresh", "none", [user, options], () => counted(user))),
     channels: (pattern) =>
       Effect.orDie(
-        ask("channels", "none", [pattern], () => new Map([["news", { clients: 3 }], ["__proto__", { clients: 1 }]]))
+        ask("channels", "none", [pattern], () => ({
+          channels: new Map([["news", { clients: 3 }], ["__proto__", { clients: 1 }]]),
+          missing: []
+        }))
       ),
-    info: Effect.succeed([
-      { uid: "u", name: "n", version: "v", clients: 1, users: 2, channels: 3, subscriptions: 4, uptime: 5.7 }
-    ]),
+    info: Effect.succeed({
+      nodes: [
+        { uid: "u", name: "n", version: "v", clients: 1, users: 2, channels: 3, subscriptions: 4, uptime: 5.7 }
+      ],
+      missing: []
+    }),
     rpc: () => Effect.void,
     call: (method, data) => {
       calls.push({ method: "call", args: [method, data] })
@@ -104,7 +114,7 @@ export const make = () => {
       }
     },
     onMessage: () => Effect.void,
-    send: () => Effect.succeed(false),
+    send: () => Effect.succeed({ sent: false, missing: [] }),
     register: () => Effect.void,
     serve: () => Effect.void
   })

@@ -166,6 +166,21 @@ describe("the methods", () => {
       ])
     }))
 
+  it.scopedLive("a node that is missing is said", () =>
+    Effect.gen(function*() {
+      const { post } = yield* start()
+      for (
+        const [method, params] of Object.entries({
+          subscribe: { channel: "news" },
+          unsubscribe: { channel: "news" },
+          disconnect: {},
+          refresh: {}
+        })
+      ) {
+        assert.deepStrictEqual(yield* post(method, { user: "eve", ...params }), ok({ missing: ["n2"] }), method)
+      }
+    }))
+
   it.scopedLive("presence, presence_stats, channels, info", () =>
     Effect.gen(function*() {
       const { calls, post, raw } = yield* start()

@@ -11,7 +11,7 @@ import {
   type SubscriptionOptions,
   type TypedEventEmitter
 } from "centrifuge"
-import { Disconnect, Hub, type HubConfig, NodeGuard, NodeUpgrade } from "effect-ws-hub"
+import { Disconnect, Hub, type HubConfig, type InvalidOption, NodeGuard, NodeUpgrade } from "effect-ws-hub"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,10 @@ import * as BrokerMemory from "../../src/channels/BrokerMemory.js"
 import { Channels, mount } from "../../src/channels/Channels.js"
 import type { ChannelsOptions } from "../../src/channels/ChannelsConfig.js"
 import * as ChannelsLive from "../../src/channels/ChannelsLive.js"
+import { Cluster } from "../../src/channels/Cluster.js"
+import { MemoryCluster } from "../../src/channels/ClusterMemory.js"
 import type { NamespaceOptions, NamespacesOptions } from "../../src/channels/Namespace.js"
+import { Presence } from "../../src/channels/Presence.js"
 import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { disconnects, errors, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import * as NodeServerApi from "../../src/node/NodeServerApi.js"
@@ -126,7 +129,7 @@ const scripted = (asked: Asked, anonymous: boolean) =>
 
 // --- a broker that can be broken
 
-type Operation = Exclude<keyof Broker["Type"], "listen">
+type Operation = Exclude<keyof Broker["Type"], "listen" | "unsafePublish">
 
 /** What is wrong with the broker just now. */
 export class Faults {
@@ -142,7 +145,8 @@ export class Faults {
   after: (operation: Operation, channel: string) => Effect.Effect<void> = () => Effect.void
 }
 
-const faulty = (faults: Faults) =>
+/** With `elsewhere` it publishes as a broker does that lives on another machine. */
+const faulty = (faults: Faults, elsewhere: boolean) =>
   Layer.effect(
     Broker,
     Effect.map(Broker, (real) => {
@@ -157,6 +161,10 @@ const faulty = (faults: Faults) =>
         )
       return Broker.of({
         publish: (channel, publication) => through("publish", channel, real.publish(channel, publication)),
+        unsafePublish: elsewhere
+          ? (channel, publication, onExit) =>
+            void Effect.runCallback(through("publish", channel, real.publish(channel, publication)), { onExit })
+          : undefined,
         publishJoin: (channel, info) => through("publishJoin", channel, real.publishJoin(channel, info)),
         publishLeave: (channel, info) => through("publishLeave", channel, real.publishLeave(channel, info)),
         subscribe: (channel) => through("subscribe", channel, real.subscribe(channel)),
@@ -190,7 +198,29 @@ export type ServeOptions = ChannelsOptions & {
   readonly anonymous?: boolean | undefined
   /** With one there is the server API beside the websocket. */
   readonly apiKey?: string | undefined
+  /** What it shares with other nodes, the cluster too. Absent: it is alone, and all is in its own memory. */
+  readonly shared?: Layer.Layer<Broker | Presence, InvalidOption> | undefined
+  /** Whether the broker lets publications be under way together. Defaults to `false`. */
+  readonly elsewhere?: boolean | undefined
 }
+
+/** One process, nothing kept. */
+const unshared = Layer.mergeAll(BrokerMemory.layer, PresenceMemory.layer)
+
+/** What nodes in memory share; each is a layer for one node. */
+export const network = (options?: Parameters<typeof MemoryCluster.make>[0]) =>
+  Effect.gen(function*() {
+    const broker = yield* BrokerMemory.MemoryNetwork.make
+    const presence = yield* PresenceMemory.make
+    const cluster = yield* MemoryCluster.make(options)
+    const node = () =>
+      Layer.mergeAll(
+        Layer.succeed(Broker, broker.node()),
+        Layer.succeed(Presence, presence),
+        Layer.succeed(Cluster, cluster.cluster)
+      )
+    return { cluster, node }
+  })
 
 /** Everybody may do everything that is switched on. */
 export const open: NamespaceOptions = {
@@ -237,7 +267,9 @@ export const namespaces = {
 } satisfies NamespacesOptions
 
 /** Serves channels on a free port. Anonymous clients are let in. */
-export const serve = ({ anonymous = true, apiKey, hub, ...options }: ServeOptions = {}) =>
+export const serve = (
+  { anonymous = true, apiKey, elsewhere = false, hub, shared = unshared, ...options }: ServeOptions = {}
+) =>
   Effect.gen(function*() {
     const asked = new Asked()
     const faults = new Faults()
@@ -249,11 +281,8 @@ export const serve = ({ anonymous = true, apiKey, hub, ...options }: ServeOption
     const context = yield* Layer.build(
       HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
         Layer.provideMerge(ChannelsLive.layer({ ...namespaces, ...options })),
-        Layer.provide([
-          Layer.provide(faulty(faults), BrokerMemory.layer),
-          PresenceMemory.layer,
-          scripted(asked, anonymous)
-        ]),
+        Layer.provide(Layer.provideMerge(faulty(faults, elsewhere), shared)),
+        Layer.provide(scripted(asked, anonymous)),
         Layer.provideMerge(Hub.layer(hub)),
         Layer.provide(NodeHttpServer.layer(() => http, { host: "127.0.0.1", port: 0 }))
       )

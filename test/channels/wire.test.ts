@@ -191,7 +191,7 @@ describe("before and after connect", () => {
       yield* client.peer.close()
       yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), server.hub.size), { until: (size) => size === 0 })
       assert.strictEqual((yield* server.channels.presence("present:x")).size, 0)
-      assert.strictEqual((yield* server.channels.channels()).size, 0)
+      assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
     }))
 })
 
@@ -487,7 +487,7 @@ describe("pushes", () => {
       for (const n of [1, 2, 3, 4, 5]) yield* server.channels.publish("small:x", n)
       const [reply] = yield* client.ask(subscribe(2, "small:x", { recover: true, epoch: "_", offset: 5, flag: 3 }))
       assert.deepStrictEqual(reply, error(2, 112, "unrecoverable position"))
-      assert.strictEqual((yield* server.channels.channels()).size, 0)
+      assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
     }))
 
   it.scopedLive("an empty epoch with the offset of the top is recovered", () =>

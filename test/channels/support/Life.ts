@@ -3,7 +3,7 @@
  * clients themselves check what they are told.
  */
 import { Cause, Effect, Exit, Fiber, FiberId, FiberSet, Logger, LogLevel, Option, Scope, Stream } from "effect"
-import { BrokerMemory, Channels, ChannelsLive, Hub, PresenceMemory } from "effect-ws-hub"
+import { BrokerMemory, Channels, ChannelsLive, Disconnect, Hub, PresenceMemory } from "effect-ws-hub"
 import { TestTransport, withChaos } from "effect-ws-hub/testing"
 import { Authenticator, type Credentials } from "../../../src/channels/Authenticator.js"
 import { Broker } from "../../../src/channels/Broker.js"
@@ -163,7 +163,9 @@ export const life = (seed: number): Effect.Effect<Told> =>
         if (act === 22) return yield* client.socket?.peer.reset ?? Effect.void
         if (act === 23) return yield* client.socket?.peer.close(1000) ?? Effect.void
         if (act === 24) {
-          return aside(service.disconnect(client.user, pick(2) === 0 ? {} : { disconnect: { code: 4000 } as never }))
+          return aside(
+            service.disconnect(client.user, pick(2) === 0 ? {} : { disconnect: new Disconnect({ code: 4000 }) })
+          )
         }
         if (act === 25) return aside(service.unsubscribe(client.user, channel))
         if (act < 28) {

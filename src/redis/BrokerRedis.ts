@@ -1,0 +1,295 @@
+/**
+ * The broker for a hub of many nodes: it lives in Redis.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import {
+  Broker,
+  type BrokerError,
+  type BrokerEvent,
+  type BrokerPublish,
+  type HistoryRequest,
+  type StreamOptions
+} from "../channels/Broker.js"
+import type { ClientInfo, StreamPosition } from "../channels/Publication.js"
+import { history, publishScripts, remove } from "./BrokerScripts.js"
+import { decodeMessage, encodePassing, encodePayload, encodePresence, separator } from "./BrokerWire.js"
+import { RedisConnection } from "./RedisConnection.js"
+import * as Metrics from "./RedisMetrics.js"
+
+const defaultWindow = 300_000
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+const random = new Uint8Array(4096)
+let used = random.length
+
+/** One for each publication, since its stream may be new: so they are taken from a supply. */
+const randomEpoch = (): string => {
+  if (used === random.length) {
+    crypto.getRandomValues(random)
+    used = 0
+  }
+  let epoch = ""
+  for (const end = used + 8; used < end; used++) epoch += letters[(random[used] ?? 0) % letters.length]
+  return epoch
+}
+
+/** Redis takes whole milliseconds above 0. */
+const px = (millis: number): string => `${Math.max(1, Math.ceil(millis))}`
+
+const isKept = (options: StreamOptions | undefined): options is StreamOptions =>
+  options !== undefined && options.size > 0 && options.ttl > 0
+
+type Published = Exit.Exit<StreamPosition | undefined, BrokerError>
+
+const passed = Exit.map((_: void) => undefined)
+
+/** Publications for one channel that go in one command. */
+class Batch {
+  readonly channel: string
+  readonly stream: StreamOptions | undefined
+  readonly payloads: Array<string> = []
+  readonly waiters: Array<(exit: Published) => void> = []
+  size = 0
+
+  constructor(channel: string, stream: StreamOptions | undefined) {
+    this.channel = channel
+    this.stream = stream
+  }
+
+  takes(stream: StreamOptions | undefined): boolean {
+    const own = this.stream
+    return this.payloads.length < mostPublications && this.size < mostUnits && (own === stream ||
+      own !== undefined && stream !== undefined && own.size === stream.size && own.ttl === stream.ttl &&
+        own.metaTtl === stream.metaTtl)
+  }
+}
+
+/** In one command: Redis does nothing else meanwhile. */
+const mostPublications = 256
+const mostUnits = 262_144
+
+/** One node's broker. */
+class Node {
+  private readonly redis: RedisConnection["Type"]
+  private readonly scripts: typeof publishScripts.PUBLISH
+  private readonly channels = new Set<string>()
+  /** Replaced, never changed: a listener may leave while it is told something. */
+  private listeners: ReadonlyArray<{ readonly listener: (event: BrokerEvent) => void }> = []
+  /** What is done at the end of the turn, in this order. */
+  private queue: Array<Batch | (() => void)> = []
+  /** The last of each channel in the queue, if it is one that more can join. */
+  private readonly open = new Map<string, Batch>()
+  private flushing: NodeJS.Immediate | undefined
+
+  constructor(redis: RedisConnection["Type"]) {
+    this.redis = redis
+    this.scripts = publishScripts[redis.publishing]
+  }
+
+  publish(channel: string, request: BrokerPublish, done: (exit: Published) => void): void {
+    const stream = isKept(request.stream) ? request.stream : undefined
+    const payload = encodePayload(request)
+    if (request.idempotencyKey !== undefined) {
+      const { idempotencyKey, idempotencyWindow = defaultWindow } = request
+      return this.later(
+        channel,
+        () => this.publishOnce(channel, stream, payload, idempotencyKey, px(idempotencyWindow), done)
+      )
+    }
+    let batch = this.open.get(channel)
+    if (batch === undefined || !batch.takes(stream)) {
+      batch = new Batch(channel, stream)
+      this.open.set(channel, batch)
+      this.enqueue(batch)
+    }
+    batch.payloads.push(payload)
+    batch.size += payload.length
+    batch.waiters.push(done)
+  }
+
+  tellPresence(kind: "j" | "l", channel: string, info: ClientInfo, done: (exit: Published) => void): void {
+    this.later(
+      channel,
+      () => this.redis.unsafePublish(channel, encodePresence(kind, info), (exit) => done(passed(exit)))
+    )
+  }
+
+  /** In the order of the calls for this channel. */
+  private later(channel: string, action: () => void): void {
+    this.open.delete(channel)
+    this.enqueue(action)
+  }
+
+  private enqueue(entry: Batch | (() => void)): void {
+    this.queue.push(entry)
+    this.flushing ??= setImmediate(this.flush)
+  }
+
+  private readonly flush = (): void => {
+    this.flushing = undefined
+    const { queue } = this
+    this.queue = []
+    this.open.clear()
+    for (const entry of queue) {
+      if (entry instanceof Batch) this.send(entry)
+      else entry()
+    }
+  }
+
+  private send({ channel, payloads, stream, waiters }: Batch): void {
+    Metrics.published.unsafeUpdate(waiters.length, [])
+    if (stream === undefined) {
+      return this.redis.unsafePublish(channel, encodePassing(payloads.join(separator)), (exit) => {
+        for (const done of waiters) done(passed(exit))
+      }, waiters.length)
+    }
+    this.redis.unsafeRun(
+      this.scripts.append,
+      channel,
+      this.keys(channel),
+      [...this.streamArgs(stream), payloads.join(separator)],
+      (exit) => {
+        if (waiters.length === 1 || Exit.isFailure(exit) || exit.value === undefined) {
+          for (const done of waiters) done(exit)
+          return
+        }
+        const { epoch, offset } = exit.value
+        let at = offset - waiters.length
+        for (const done of waiters) done(Exit.succeed({ offset: ++at, epoch }))
+      },
+      waiters.length
+    )
+  }
+
+  private publishOnce(
+    channel: string,
+    stream: StreamOptions | undefined,
+    payload: string,
+    key: string,
+    window: string,
+    done: (exit: Published) => void
+  ): void {
+    const { redis, scripts } = this
+    Metrics.published.unsafeUpdate(1, [])
+    const outcome = redis.key(channel, `i:${key}`)
+    if (stream === undefined) {
+      return redis.unsafeRun(
+        scripts.passOnce,
+        channel,
+        [outcome],
+        [redis.key(channel), window, encodePassing(payload)],
+        done
+      )
+    }
+    redis.unsafeRun(
+      scripts.appendOnce,
+      channel,
+      [...this.keys(channel), outcome],
+      [...this.streamArgs(stream), window, payload],
+      done
+    )
+  }
+
+  private keys(channel: string): ReadonlyArray<string> {
+    const { redis } = this
+    return [redis.key(channel, "m"), redis.key(channel, "s")]
+  }
+
+  private streamArgs({ metaTtl, size, ttl }: StreamOptions): Array<string> {
+    return [randomEpoch(), `${size}`, px(ttl), px(Math.max(metaTtl, ttl))]
+  }
+
+  history(channel: string, { limit, reverse = false, since, stream }: HistoryRequest) {
+    const { redis } = this
+    const read = redis.run(history, channel, this.keys(channel), [
+      randomEpoch(),
+      `${stream.size}`,
+      px(Math.max(stream.metaTtl, stream.ttl)),
+      since === undefined ? "" : `${since.offset}`,
+      limit === undefined || limit > Number.MAX_SAFE_INTEGER ? "-1" : `${Math.max(0, limit)}`,
+      reverse ? "1" : "0"
+    ])
+    return reverse
+      ? Effect.map(read, ({ position, publications }) => ({ position, publications: [...publications].reverse() }))
+      : read
+  }
+
+  removeHistory(channel: string): Effect.Effect<void, BrokerError> {
+    return this.redis.run(remove, channel, [this.redis.key(channel, "s")], [])
+  }
+
+  subscribe(channel: string): Effect.Effect<void, BrokerError> {
+    return Effect.map(this.redis.subscribe(channel), () => void this.channels.add(channel))
+  }
+
+  unsubscribe(channel: string): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.channels.delete(channel)
+      return this.redis.unsubscribe(channel)
+    })
+  }
+
+  listen(listener: (event: BrokerEvent) => void): () => void {
+    const entry = { listener }
+    this.listeners = [...this.listeners, entry]
+    return () => {
+      this.listeners = this.listeners.filter((other) => other !== entry)
+    }
+  }
+
+  readonly onMessage = (channel: string, message: string): void => {
+    if (!this.channels.has(channel)) return
+    try {
+      decodeMessage(channel, message, this.tell)
+    } catch {
+      // Whoever else publishes there: it is not for us.
+      Metrics.unreadable.unsafeUpdate(1, [])
+    }
+  }
+
+  readonly onGap = (channel: string): void => {
+    if (this.channels.has(channel)) this.tell({ _tag: "Gap", channel })
+  }
+
+  private readonly tell = (event: BrokerEvent): void => {
+    for (const { listener } of this.listeners) listener(event)
+  }
+}
+
+/**
+ * Makes the broker of one node, for as long as the current scope is open.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const make: Effect.Effect<Broker["Type"], never, RedisConnection | Scope.Scope> = Effect.gen(function*() {
+  const redis = yield* RedisConnection
+  const node = new Node(redis)
+  yield* redis.listen(node)
+  return Broker.of({
+    publish: (channel, publication) => Effect.async((resume) => node.publish(channel, publication, resume)),
+    unsafePublish: (channel, publication, done) => node.publish(channel, publication, done),
+    publishJoin: (channel, info) => Effect.async((resume) => node.tellPresence("j", channel, info, resume)),
+    publishLeave: (channel, info) => Effect.async((resume) => node.tellPresence("l", channel, info, resume)),
+    subscribe: (channel) => node.subscribe(channel),
+    unsubscribe: (channel) => node.unsubscribe(channel),
+    history: (channel, request) => node.history(channel, request),
+    removeHistory: (channel) => node.removeHistory(channel),
+    listen: (listener) =>
+      Effect.asVoid(Effect.acquireRelease(Effect.sync(() => node.listen(listener)), (leave) => Effect.sync(leave)))
+  })
+})
+
+/**
+ * The broker for a hub of many nodes. Streams are lost with what Redis loses: they then have another epoch.
+ *
+ * @since 1.0.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Broker, never, RedisConnection> = Layer.scoped(Broker, make)

@@ -1,0 +1,216 @@
+/**
+ * A connection to one server, and the next one when it is lost.
+ *
+ * @since 1.0.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import { connect, openClient, reasonOf, type RedisClient } from "./RedisClient.js"
+import * as Metrics from "./RedisMetrics.js"
+import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+
+/**
+ * Called once: with an error, or with `undefined` and the reply.
+ *
+ * @internal
+ */
+export type Done = (error: unknown, reply: unknown) => void
+
+class Pending {
+  readonly done: Done
+  readonly deadline: number
+  readonly weight: number
+  readonly units: number
+  isSettled = false
+
+  constructor(done: Done, deadline: number, weight: number, units: number) {
+    this.done = done
+    this.deadline = deadline
+    this.weight = weight
+    this.units = units
+  }
+}
+
+/**
+ * What becomes of a link.
+ *
+ * @internal
+ */
+export interface LinkEvents {
+  /** A connection is open, and is not used yet by others. */
+  readonly prepare?: ((client: RedisClient) => Effect.Effect<void, unknown>) | undefined
+  readonly onReady?: (() => void) | undefined
+  readonly onLost?: (() => void) | undefined
+  /** A connection was lost, or could not be made. */
+  readonly onFailed?: (() => void) | undefined
+  /** How long a sign of life took, in milliseconds. */
+  readonly onPing?: ((millis: number) => void) | undefined
+}
+
+const firstRetry = 50
+
+/** Connections that are open, of all links. */
+let open = 0
+
+/**
+ * Commands go to the server in the order of the calls; those of one turn of the event loop go in one write.
+ *
+ * @internal
+ */
+export class RedisLink {
+  /** While commands are answered. */
+  client: RedisClient | undefined
+  /** Oldest first, since all have the same time. */
+  private readonly pending = new Set<Pending>()
+  /** Sent and not answered, also if nobody waits for the answer any more. */
+  private unanswered = 0
+  private units = 0
+  private sweep: NodeJS.Timeout | undefined
+  private readonly config: RedisConfig
+  private readonly locate: Effect.Effect<RedisServer, unknown>
+  private readonly events: LinkEvents
+  private failures = 0
+  private present: Deferred.Deferred<never, unknown> | undefined
+  private wasReady = false
+
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, events: LinkEvents = {}) {
+    this.config = config
+    this.locate = locate
+    this.events = events
+  }
+
+  get isReady(): boolean {
+    return this.client !== undefined
+  }
+
+  /** `weight`: how many publications it is. */
+  command(args: ReadonlyArray<string>, weight: number, done: Done): void {
+    const { client, config } = this
+    if (client === undefined) return done(new Error("Redis is not connected"), undefined)
+    if (this.unanswered >= config.maxPending || this.units >= config.maxPendingUnits) {
+      const what = this.unanswered >= config.maxPending ? `${this.unanswered} commands` : `${this.units} characters`
+      return done(new Error(`Redis is too slow: it has not answered ${what}`), undefined)
+    }
+    let units = 0
+    for (const arg of args) units += arg.length
+    this.unanswered += weight
+    this.units += units
+    const pending = new Pending(done, performance.now() + config.commandTimeout, weight, units)
+    this.pending.add(pending)
+    this.sweep ??= setTimeout(this.expire, config.commandTimeout)
+    client.sendCommand(args).then(
+      (reply: unknown) => this.answered(pending, undefined, reply),
+      (error: unknown) => this.answered(pending, error, undefined)
+    )
+  }
+
+  private answered(pending: Pending, error: unknown, reply: unknown): void {
+    this.unanswered -= pending.weight
+    this.units -= pending.units
+    this.pending.delete(pending)
+    this.settle(pending, error, reply)
+  }
+
+  private settle(pending: Pending, error: unknown, reply: unknown): void {
+    if (pending.isSettled) return
+    pending.isSettled = true
+    pending.done(error, reply)
+  }
+
+  private readonly expire = (): void => {
+    this.sweep = undefined
+    const now = performance.now()
+    for (const pending of this.pending) {
+      if (pending.deadline > now) {
+        this.sweep = setTimeout(this.expire, Math.ceil(pending.deadline - now))
+        return
+      }
+      this.pending.delete(pending)
+      this.settle(pending, new Error(`Redis did not answer within ${this.config.commandTimeout} ms`), undefined)
+    }
+  }
+
+  /** Gives the present connection up, and makes another. */
+  drop(reason: unknown): void {
+    if (this.present !== undefined) Deferred.unsafeDone(this.present, Effect.fail(reason))
+  }
+
+  /** Connects, and again whenever the connection is lost, for as long as it runs. */
+  get keep(): Effect.Effect<never> {
+    return Effect.forever(
+      Effect.catchAllCause(this.session, (cause) =>
+        Effect.gen(this, function*() {
+          const reason = reasonOf(Cause.squash(cause))
+          yield* this.failures++ === 0
+            ? Effect.logWarning(`No connection to Redis: ${reason}`)
+            : Effect.logDebug(`Still no connection to Redis: ${reason}`)
+          this.events.onFailed?.()
+          const most = Math.min(firstRetry * 2 ** Math.min(this.failures - 1, 20), this.config.retryInterval)
+          yield* Effect.sleep(most * (0.5 + 0.5 * (yield* Random.next)))
+        }))
+    )
+  }
+
+  /** One connection, from its beginning until it is lost. */
+  private get session(): Effect.Effect<never, unknown> {
+    return Effect.scoped(Effect.gen(this, function*() {
+      const server = yield* this.locate
+      const lost = this.present = yield* Deferred.make<never, unknown>()
+      const client = yield* openClient(server, this.config, lost, (closed) => this.leave(closed))
+      yield* connect(client, this.config, lost)
+      const use = Effect.gen(this, function*() {
+        yield* this.events.prepare?.(client) ?? Effect.void
+        if (this.failures > 0) yield* Effect.logInfo("Connected to Redis")
+        this.failures = 0
+        this.client = client
+        Metrics.connections.unsafeUpdate(++open, [])
+        if (this.wasReady) Metrics.reconnects.unsafeUpdate(1, [])
+        this.wasReady = true
+        this.events.onReady?.()
+        return yield* Effect.never
+      })
+      return yield* Effect.raceFirst(lost, Effect.raceFirst(use, this.watch(client)))
+    }))
+  }
+
+  private leave(client: RedisClient): void {
+    if (this.client !== client) return
+    this.client = undefined
+    Metrics.connections.unsafeUpdate(--open, [])
+    this.events.onLost?.()
+  }
+
+  /** A server that is stopped, or behind a wire that is cut, says nothing: not even that it is gone. */
+  private watch(client: RedisClient): Effect.Effect<never, unknown> {
+    const { commandTimeout, pingInterval } = this.config
+    const ping = Effect.tryPromise({ try: () => client.sendCommand(["PING"]), catch: (error) => error }).pipe(
+      Effect.timeoutFail({
+        duration: commandTimeout,
+        onTimeout: () => new Error(`No sign of life within ${commandTimeout} ms`)
+      })
+    )
+    return Effect.forever(Effect.gen(this, function*() {
+      yield* Effect.sleep(pingInterval)
+      const before = performance.now()
+      yield* ping
+      this.events.onPing?.(performance.now() - before)
+    }))
+  }
+
+  /** Runs `keep` with the real clock: a server does not follow that of a test. */
+  get forkKeep(): Effect.Effect<unknown, never, Scope.Scope> {
+    return this.keep.pipe(
+      Effect.ensuring(Effect.sync(() => {
+        clearTimeout(this.sweep)
+        this.sweep = undefined
+      })),
+      Effect.withClock(Clock.make()),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+  }
+}

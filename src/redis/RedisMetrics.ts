@@ -1,0 +1,111 @@
+/**
+ * What is counted of the connection to Redis, as Effect metrics.
+ *
+ * @since 1.0.0
+ */
+import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import * as MetricLabel from "effect/MetricLabel"
+
+const counter = (name: string, description: string) =>
+  Metric.counter(`ws_hub_redis_${name}`, { description, incremental: true })
+
+/** The label is part of the key: `Metric.tagged` looks its metric up with every update. */
+const byKind = <Type extends MetricKey.MetricKey.Untyped, A>(key: Type, make: (key: Type) => A) => {
+  const known = new Map<string, A>()
+  return (kind: string): A => {
+    let found = known.get(kind)
+    if (found === undefined) {
+      found = make(MetricKey.taggedWithLabels(key, [MetricLabel.make("kind", kind)]) as Type)
+      known.set(kind, found)
+    }
+    return found
+  }
+}
+
+const seconds = MetricBoundaries.exponential({ start: 0.0001, factor: 2, count: 18 })
+
+/**
+ * Time from the call to the answer of a command, in seconds, by its kind: `publish`, `history` … Its count is that of the
+ * commands that were answered.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const commands: (kind: string) => Metric.Metric.Histogram<number> = byKind(
+  MetricKey.histogram("ws_hub_redis_command_seconds", seconds, "Time from a command to its answer"),
+  Metric.fromMetricKey
+)
+
+/**
+ * Commands that failed, by their kind.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const errors: (kind: string) => Metric.Metric.Counter<number> = byKind(
+  MetricKey.counter("ws_hub_redis_errors_total", { description: "Commands that failed", incremental: true }),
+  Metric.fromMetricKey
+)
+
+/**
+ * Publications that were sent to Redis; several of one channel may go in one command.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const published = counter("published_total", "Publications sent to Redis")
+
+/**
+ * Messages heard, of all names.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const messages = counter("messages_total", "Messages heard")
+
+/**
+ * Messages in our channels that were none of ours.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const unreadable = counter("unreadable_total", "Messages that could not be read")
+
+/**
+ * How far what is heard is behind, in seconds: the time for a sign of life on a connection that hears, which waits for
+ * all messages before it.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const lag = Metric.histogram(
+  "ws_hub_redis_lag_seconds",
+  seconds,
+  "How far what is heard is behind"
+)
+
+/**
+ * Open connections to Redis.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const connections = Metric.gauge("ws_hub_redis_connections", { description: "Open connections to Redis" })
+
+/**
+ * Connections that were lost and made again.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const reconnects = counter("reconnects_total", "Connections made again after they were lost")
+
+/**
+ * Names that were subscribed again after a connection was lost, or a name moved to another server.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const resubscribes = counter("resubscribes_total", "Names subscribed again")

@@ -1,0 +1,95 @@
+/**
+ * One server of those that share the work.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { RedisClient } from "./RedisClient.js"
+import { type Ear, type HearingEvents, RedisHearing } from "./RedisHearing.js"
+import { type Done, RedisLink } from "./RedisLink.js"
+import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { knownScripts } from "./RedisScripts.js"
+
+/**
+ * The name of the server's run; nothing, if it does not tell. Fails while the server is loading its memory. Afterwards the
+ * server knows our scripts.
+ */
+const runOf = (client: RedisClient): Effect.Effect<string, unknown> => {
+  const ask = (...args: ReadonlyArray<string>) =>
+    Effect.tryPromise({ try: (): Promise<unknown> => client.sendCommand(args), catch: (error) => error })
+  const load = Effect.forEach(knownScripts(), (lua) => ask("SCRIPT", "LOAD", lua), { concurrency: "unbounded" })
+  return Effect.zipRight(
+    Effect.zipRight(ask("PING"), Effect.ignore(load)),
+    ask("INFO", "server").pipe(
+      Effect.map((info) => /run_id:(\w{8})/.exec(String(info))?.[1] ?? ""),
+      Effect.orElseSucceed(() => "")
+    )
+  )
+}
+
+/** @internal */
+export interface ShardEvents extends HearingEvents {
+  readonly onReady: () => void
+  /** A connection was lost, or could not be made. */
+  readonly onFailed?: (() => void) | undefined
+}
+
+/**
+ * A connection for commands, and one to hear: what is subscribed does not wait for answers.
+ *
+ * @internal
+ */
+export class RedisShard {
+  readonly commands: RedisLink
+  readonly hearing: RedisHearing
+  private run = ""
+
+  constructor(config: RedisConfig, locate: Effect.Effect<RedisServer, unknown>, ear: Ear, events: ShardEvents) {
+    this.commands = new RedisLink(config, locate, {
+      prepare: (client) => Effect.map(runOf(client), (run) => void (this.run = run)),
+      onReady: events.onReady,
+      onFailed: events.onFailed
+    })
+    this.hearing = new RedisHearing(config, locate, ear, events)
+  }
+
+  get isReady(): boolean {
+    return this.commands.isReady && this.hearing.link.isReady
+  }
+
+  /** `runAt`: where the name of the server's run goes, or -1. `weight`: how many publications it is. */
+  command(args: Array<string>, runAt: number, weight: number, done: Done): void {
+    if (runAt >= 0) args[runAt] = this.run
+    this.commands.command(args, weight, done)
+  }
+
+  /** Gives the present connections up, and makes others. */
+  drop(reason: unknown): void {
+    this.commands.drop(reason)
+    this.hearing.link.drop(reason)
+  }
+
+  /** Connects, for as long as the scope is open. */
+  get keep(): Effect.Effect<void, never, Scope.Scope> {
+    return Effect.gen(this, function*() {
+      yield* Effect.addFinalizer(() => Effect.sync(() => this.hearing.close()))
+      yield* this.commands.forkKeep
+      yield* this.hearing.link.forkKeep
+    })
+  }
+}
+
+/**
+ * Several servers, or one.
+ *
+ * @internal
+ */
+export interface RedisTopology {
+  readonly publishing: "PUBLISH" | "SPUBLISH"
+  readonly isConnected: boolean
+  readonly keep: Effect.Effect<void, never, Scope.Scope>
+  readonly command: (owner: string, args: Array<string>, runAt: number, weight: number, done: Done) => void
+  readonly subscribe: (owner: string, name: string, done: (error: unknown) => void) => void
+  readonly unsubscribe: (owner: string, name: string) => void
+}

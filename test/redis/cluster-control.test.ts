@@ -1,0 +1,217 @@
+/** Nodes that ask each other through a real Redis: hubs of their own, clients of the official SDK. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { type Ask, Cluster } from "../../src/channels/Cluster.js"
+import * as ClusterRedis from "../../src/redis/ClusterRedis.js"
+import * as Redis from "../../src/redis/Redis.js"
+import * as RedisConnection from "../../src/redis/RedisConnection.js"
+import { sdk, serve, type Server, user } from "../channels/support.js"
+import { eventuallyEffect } from "../node/support.js"
+import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
+
+/** Longer than an answer takes on a busy machine. */
+const timeout = 500
+
+const nodes = { timeout, lease: 900 }
+
+/** A node that says who it is, on a connection of its own. */
+const member = (url: string, uid: string, answer = (request: string) => `${uid} heard ${request}`) =>
+  Effect.gen(function*() {
+    const connection = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+    const redis = yield* Scope.extend(RedisConnection.make({ url, retryInterval: 50 }), connection)
+    const cluster = yield* Effect.provideService(ClusterRedis.make(nodes), RedisConnection.RedisConnection, redis)
+    const ask = yield* cluster.join({ uid, answer: (request) => Effect.sync(() => answer(request)) })
+    return { ask, redis, kill: Scope.close(connection, Exit.void) }
+  })
+
+/** A command on the registry, whose key cannot be an argument of `redis-cli`. */
+const registry = (redis: RedisConnection.RedisConnection["Type"], command: string, ...args: ReadonlyArray<string>) =>
+  redis.run(
+    { name: command, lua: `return redis.call('${command}', KEYS[1], unpack(ARGV))`, decode: Number },
+    "\u0000nodes",
+    [redis.key("\u0000nodes", "nodes")],
+    args
+  )
+
+/** Who answers, and who does not. */
+const roll = (ask: Ask) =>
+  Effect.map(ask("roll"), ({ answers, missing }) => ({ there: answers.map(({ node }) => node).sort(), missing }))
+
+/** Waits until these are known, and answer. */
+const known = (ask: Ask, ...uids: ReadonlyArray<string>) =>
+  eventuallyEffect(
+    Effect.match(roll(ask), {
+      onFailure: () => false,
+      onSuccess: ({ missing, there }) => missing.length === 0 && there.join() === uids.join()
+    })
+  )
+
+describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
+  it.scopedLive("asks all others, and each answers once", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const one = yield* member(url, "one")
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(one.ask("too early"))))
+      yield* known(one.ask)
+      yield* member(url, "other")
+      yield* member(url, "third")
+      yield* known(one.ask, "other", "third")
+      const { answers, missing } = yield* one.ask("\u{1F600}")
+      assert.deepStrictEqual(missing, [])
+      assert.sameDeepMembers([...answers], [
+        { node: "other", answer: "other heard \u{1F600}" },
+        { node: "third", answer: "third heard \u{1F600}" }
+      ])
+      const first = yield* one.ask("enough", (answer) => answer === "other heard enough")
+      assert.deepStrictEqual(first.missing, [])
+    }))
+
+  it.scopedLive("two nodes of one process ask each other, and not themselves", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const context = yield* Layer.build(Redis.layer({ url, nodes }))
+      const { join } = Context.get(context, Cluster)
+      const one = yield* join({ uid: "one", answer: () => Effect.succeed("1") })
+      const two = yield* join({ uid: "two", answer: () => Effect.succeed("2") })
+      yield* known(one, "two")
+      yield* known(two, "one")
+    }))
+
+  it.scopedLive("a node that leaves is forgotten at once; one that died is missing, until its lease is over", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const one = yield* member(url, "one")
+      const dying = yield* member(url, "dying")
+      const leaving = yield* Scope.make()
+      yield* Scope.extend(member(url, "leaving"), leaving)
+      yield* known(one.ask, "dying", "leaving")
+      yield* Scope.close(leaving, Exit.void)
+      assert.deepStrictEqual(yield* roll(one.ask), { there: ["dying"], missing: [] })
+      const started = performance.now()
+      yield* dying.kill
+      assert.deepStrictEqual(yield* roll(one.ask), { there: [], missing: ["dying"] })
+      assert.isAtLeast(performance.now() - started, timeout)
+      yield* known(one.ask)
+      assert.strictEqual(yield* registry(one.redis, "ZCARD"), 1)
+    }))
+
+  it.scopedLive("what is over is removed some at a time, and nothing is left when all are gone", () =>
+    Effect.gen(function*() {
+      const { cli, url } = yield* makeRedisServer()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const one = yield* member(url, "one")
+        yield* known(one.ask)
+        const dead = Array.from({ length: 250 }, (_, n) => ["1", `dead ${n}`]).flat()
+        yield* registry(one.redis, "ZADD", ...dead)
+        assert.deepStrictEqual(yield* roll(one.ask), { there: [], missing: [] })
+        assert.isAbove(yield* registry(one.redis, "ZCARD"), 1)
+        yield* roll(one.ask)
+        yield* roll(one.ask)
+        assert.strictEqual(yield* registry(one.redis, "ZCARD"), 1)
+        yield* one.kill
+      }))
+      yield* eventuallyEffect(Effect.map(cli("DBSIZE"), (size) => size === "0"))
+    }))
+
+  it.scopedLive("an answer may be long", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const one = yield* member(url, "one")
+      // Parts end within a character.
+      const long = `x${"\u{1F600}".repeat(1_000_000)}`
+      yield* member(url, "other", (request) => request === "roll" ? "" : long)
+      yield* known(one.ask, "other")
+      const { answers } = yield* one.ask("tell me all")
+      assert.isTrue(answers[0]?.answer === long)
+    }))
+
+  it.scopedLive("what is no message of this version is let pass", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const one = yield* member(url, "one")
+      yield* member(url, "other")
+      yield* known(one.ask, "other")
+      for (const text of ["", "x", "null", "{}", "[]", "[1,2,3,4]", "[\"1\",\"inbox\"]"]) {
+        yield* one.redis.publish("\u0000nodes", text)
+      }
+      yield* known(one.ask, "other")
+    }))
+
+  it.scopedLive("while Redis is away it fails; when it is back with nothing in it, all are found again", () =>
+    Effect.gen(function*() {
+      const { kill, start, url } = yield* makeRedisServer()
+      const [one, other] = [yield* member(url, "one"), yield* member(url, "other")]
+      yield* known(one.ask, "other")
+      yield* known(other.ask, "one")
+      yield* kill
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(one.ask("anybody"))))
+      yield* start
+      yield* eventuallyEffect(Effect.map(Effect.exit(one.ask("anybody")), Exit.isSuccess))
+      // Whoever is not back yet is missing: nobody takes the empty registry for the truth.
+      const { missing, there } = yield* roll(one.ask)
+      assert.deepStrictEqual([...there, ...missing], ["other"])
+      yield* known(one.ask, "other")
+      yield* known(other.ask, "one")
+    }))
+
+  it.scopedLive("options that cannot be are named", () =>
+    Effect.gen(function*() {
+      const redis = yield* RedisConnection.make({ url: "redis://127.0.0.1:1" })
+      for (const options of [{ timeout: 0 }, { lease: "2 hours" }, { timeout: NaN }] as const) {
+        const error = yield* ClusterRedis.make(options).pipe(
+          Effect.provideService(RedisConnection.RedisConnection, redis),
+          Effect.flip
+        )
+        assert.strictEqual(error.key, Object.keys(options)[0])
+      }
+    }))
+})
+
+describe.skipIf(!isRedisInstalled)("hubs on one Redis", () => {
+  const hubs = (url: string, ...names: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const servers = yield* Effect.forEach(names, (name) => serve({ name, shared: Redis.layer({ url, nodes }) }))
+      const size = (server: Server) => Effect.map(server.channels.info, ({ nodes }) => nodes.length)
+      for (const server of servers) {
+        yield* eventuallyEffect(Effect.map(size(server), (found) => found === names.length))
+      }
+      return servers
+    })
+
+  it.scopedLive("one acts on the clients of all: subscribe, send, unsubscribe, disconnect; and says what there is", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const [one, other, third] = yield* hubs(url, "one", "other", "third")
+      if (one === undefined || other === undefined || third === undefined) return yield* Effect.dieMessage("three")
+      const clients = yield* Effect.forEach([one, other, third], (server) => user(server, "ada"))
+      const all = { count: 3, missing: [] }
+      assert.deepStrictEqual(yield* one.channels.subscribeUser("ada", "present:x", { data: 1 }), all)
+      for (const client of clients) assert.deepInclude(yield* client.next("subscribed"), { channel: "present:x" })
+      assert.strictEqual((yield* other.channels.presenceStats("present:x")).clients, 3)
+      yield* third.channels.publish("present:x", "to all")
+      for (const client of clients) assert.deepInclude(yield* client.next("publication"), { data: "to all" })
+      assert.deepStrictEqual((yield* other.channels.channels()).channels, new Map([["present:x", { clients: 3 }]]))
+      const { nodes } = yield* one.channels.info
+      assert.deepStrictEqual(nodes.map(({ clients }) => clients), [1, 1, 1])
+      const bob = yield* sdk(third, { claims: { user: "bob" } })
+      const { client: id } = yield* bob.connect
+      assert.deepStrictEqual(yield* one.channels.send(id, "hello"), { sent: true, missing: [] })
+      assert.deepStrictEqual(yield* bob.next("message"), { data: "hello" })
+      assert.deepStrictEqual(yield* other.channels.unsubscribe("ada", "present:x"), all)
+      for (const client of clients) yield* client.next("unsubscribed")
+      assert.deepStrictEqual(yield* other.channels.disconnect("ada"), all)
+      for (const client of clients) assert.strictEqual((yield* client.next("disconnected")).code, 3503)
+    }))
+
+  it.scopedLive("while Redis is away this node's part is done, and all others are missing", () =>
+    Effect.gen(function*() {
+      const { kill, url } = yield* makeRedisServer()
+      const [one] = yield* hubs(url, "one", "other")
+      if (one === undefined) return yield* Effect.dieMessage("one")
+      const ada = yield* user(one, "ada")
+      yield* kill
+      assert.deepStrictEqual(yield* one.channels.disconnect("ada"), { count: 1, missing: ["*"] })
+      yield* ada.next("disconnected")
+      assert.deepStrictEqual((yield* one.channels.info).missing, ["*"])
+    }))
+})

@@ -1,0 +1,287 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { randomInt } from "node:crypto"
+import { type Sdk, sdk } from "../channels/support.js"
+import { random } from "../channels/proxy.js"
+import { eventuallyEffect } from "../node/support.js"
+import { Line } from "./support/Line.js"
+import * as HubNode from "./support/HubNode.js"
+import { Publisher } from "./support/Publisher.js"
+import { isRedisInstalled, makeRedisServer, type RedisServer } from "./support/RedisServer.js"
+import { Ledger, urlOf, type Witness, witness } from "./support/Witness.js"
+
+interface Cluster {
+  readonly redis: RedisServer
+  readonly nodes: Array<HubNode.HubNode>
+  /** Between each node and Redis. */
+  readonly lines: ReadonlyArray<Line>
+  /** Leads clients to the nodes in turn, and past one that is gone. */
+  readonly balancer: Line
+  /** Another node in the place of one that is gone. */
+  readonly replace: (at: number) => Effect.Effect<void>
+}
+
+/** Some nodes on one Redis. What would hide that an event is missing, by finding out otherwise, comes too late to help. */
+const cluster = (count: number, args: ReadonlyArray<string> = []): Effect.Effect<Cluster, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const redis = yield* makeRedisServer({ args })
+    const lines = yield* Effect.replicateEffect(Line.make([redis.port]), count)
+    const start = ({ port }: Line) =>
+      HubNode.start({
+        redis: { url: `redis://127.0.0.1:${port}`, commandTimeout: "1 second" },
+        channels: {
+          ...HubNode.channels,
+          presenceInterval: "500 millis",
+          presenceTtl: "3 seconds",
+          positionCheckInterval: "1 hour"
+        }
+      }).pipe(Scope.extend(scope))
+    const nodes = yield* Effect.forEach(lines, start, { concurrency: "unbounded" })
+    const balancer = yield* Line.make(nodes.map(({ port }) => port))
+    const replace = (at: number) =>
+      Effect.flatMap(start(on(lines, at)), (node) => {
+        nodes[at] = node
+        return balancer.lead(...nodes.map(({ port }) => port))
+      })
+    return { redis, nodes, lines, balancer, replace }
+  })
+
+const on = <A>(all: ReadonlyArray<A>, at: number): A => {
+  const found = all[at % all.length]
+  if (found === undefined) throw new Error("There is none.")
+  return found
+}
+
+/** A client of the SDK, on this node. */
+const user = (node: { readonly port: number }, name: string): Effect.Effect<Sdk, never, Scope.Scope> =>
+  Effect.tap(sdk({ url: urlOf(node) }, { token: name }), (client) => client.connect)
+
+const names = (presence: Readonly<Record<string, { readonly user: string }>>): ReadonlyArray<string> =>
+  Object.values(presence).map(({ user }) => user).sort()
+
+/** Waits until the node says that exactly these users are in the channel. */
+const present = (node: { readonly port: number }, channel: string, users: ReadonlyArray<string>) =>
+  eventuallyEffect(Effect.match(Effect.zip(HubNode.presence(node, channel), HubNode.presenceStats(node, channel)), {
+    onFailure: () => false,
+    onSuccess: ([there, { num_clients }]) =>
+      num_clients === users.length && JSON.stringify(names(there)) === JSON.stringify([...users].sort())
+  }))
+
+describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
+  it.scopedLive("a publication by any node reaches all subscribers, in one order", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* cluster(3)
+      const subs = yield* Effect.forEach(["plain", "kept:x"], (channel) =>
+        Effect.forEach([0, 1, 2, 3, 4, 5], (n) =>
+          Effect.flatMap(user(on(nodes, n), `user ${n}`), (client) =>
+            client.subscribe(channel))))
+      const data = Array.from({ length: 30 }, (_, n) =>
+        n)
+      for (const channel of ["plain", "kept:x"]) {
+        yield* Effect.forEach(data, (n) => HubNode.publish(on(nodes, n), channel, n), { concurrency: "unbounded" })
+      }
+      for (const same of subs) {
+        const [first, ...others] = yield* Effect.forEach(same, (sub) => sub.data(data.length))
+        assert.deepStrictEqual([...first ?? []].sort((a, b) => Number(a) - Number(b)), data)
+        for (const other of others) assert.deepStrictEqual(other, first)
+      }
+    }))
+
+  it.scopedLive("a client's publication, its joining and its leaving are seen on the other node", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* cluster(2)
+      const [ada, bob] = yield* Effect.all([user(on(nodes, 0), "ada"), user(on(nodes, 1), "bob")])
+      const hers = yield* ada.subscribe("room:x")
+      yield* Effect.all([present(on(nodes, 0), "room:x", ["ada"]), present(on(nodes, 1), "room:x", ["ada"])])
+      const his = yield* bob.subscribe("room:x")
+      // Her own, then his.
+      assert.deepStrictEqual((yield* hers.take("join", 2)).map(({ info }) => info.user), ["ada", "bob"])
+      yield* Effect.all([
+        present(on(nodes, 0), "room:x", ["ada", "bob"]),
+        present(on(nodes, 1), "room:x", ["ada", "bob"])
+      ])
+      yield* Effect.promise(() => his.sub.publish({ text: "hello" }))
+      const { data, info } = yield* hers.next("publication")
+      assert.deepStrictEqual(data, { text: "hello" })
+      assert.deepInclude(info, { user: "bob", connInfo: { name: "bob" } })
+      bob.client.disconnect()
+      assert.strictEqual((yield* hers.next("leave")).info.user, "bob")
+      yield* Effect.all([present(on(nodes, 0), "room:x", ["ada"]), present(on(nodes, 1), "room:x", ["ada"])])
+    }))
+
+  it.scopedLive("a client that comes back on another node gets what it missed", () =>
+    Effect.gen(function*() {
+      const { balancer, nodes } = yield* cluster(2)
+      yield* balancer.lead(on(nodes, 0).port)
+      const seen = yield* witness(balancer, "ada", "kept:x")
+      yield* Effect.forEach([1, 2], (n) => HubNode.publish(on(nodes, n), "kept:x", n))
+      yield* seen.until(({ count }) => count === 2)
+      yield* balancer.cut
+      yield* Effect.forEach([3, 4, 5], (n) => HubNode.publish(on(nodes, n), "kept:x", n))
+      yield* balancer.lead(on(nodes, 1).port)
+      yield* balancer.mend
+      yield* seen.until(({ count }) => count === 5)
+      const last = yield* HubNode.publish(on(nodes, 0), "kept:x", 6)
+      assert.strictEqual(last.offset, 6)
+      yield* seen.until(({ count }) => count === 6)
+      seen.check(new Ledger())
+      assert.deepStrictEqual(seen.starts, { recovered: 1, told: 0 })
+    }))
+
+  it.scopedLive("of a node that was killed nothing is left after its lease, and of nobody else anything is lost", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* cluster(2)
+      const there = yield* Effect.forEach([0, 1, 2, 3], (n) => user(on(nodes, n), `user ${n}`))
+      yield* Effect.forEach(there, (client) => client.subscribe("room:x"))
+      const [gone, stays] = [on(nodes, 0), on(nodes, 1)]
+      yield* present(stays, "room:x", ["user 0", "user 1", "user 2", "user 3"])
+      yield* gone.kill
+      const lives = Effect.map(HubNode.presence(stays, "room:x"), (there) => {
+        assert.includeMembers([...names(there)], ["user 1", "user 3"])
+        return Object.keys(there).length === 2
+      })
+      yield* eventuallyEffect(Effect.orDie(lives))
+      assert.deepStrictEqual(yield* HubNode.presenceStats(stays, "room:x"), { num_clients: 2, num_users: 2 })
+    }))
+})
+
+const clients = 12
+const channel = "kept:load"
+
+/** What a fault is done to, and what it may wait for. */
+interface Load extends Cluster {
+  readonly publisher: Publisher
+}
+
+/**
+ * Publishes 200 times a second to clients on three nodes, while the fault happens. Whatever it is: each client sees each
+ * offset once and in order or is told that it cannot, and within 10 seconds after the fault is over one can publish.
+ */
+const under = (fault: (load: Load) => Effect.Effect<void>, args: ReadonlyArray<string> = []) =>
+  Effect.gen(function*() {
+    const found = yield* cluster(3, args)
+    const { balancer } = found
+    const all = yield* Effect.forEach(
+      Array.from({ length: clients }, (_, n) => `user ${n}`),
+      (name) => witness(balancer, name, channel),
+      { concurrency: "unbounded" }
+    )
+    const { publisher, stop } = yield* Publisher.make(balancer, channel)
+    yield* publisher.next(200)
+    yield* fault({ ...found, publisher })
+    yield* isBack(found)
+    yield* publisher.next(200)
+    yield* stop
+    const top = yield* Effect.retry(HubNode.top(balancer, channel), { times: 50 })
+    yield* Effect.forEach(all, (one) => reached(one, top), { concurrency: "unbounded", discard: true })
+    const ledger = new Ledger()
+    publisher.check(ledger)
+    for (const one of all) one.check(ledger)
+    yield* present(balancer, channel, all.map(({ name }) => name))
+    const sum = (of: "recovered" | "told") => all.reduce((sum, { starts }) => sum + starts[of], 0)
+    return { failed: publisher.done.failed, recovered: sum("recovered"), told: sum("told") }
+  })
+
+/** One can publish by each node that lives. */
+const isBack = ({ nodes }: Cluster) =>
+  Effect.suspend(() =>
+    Effect.forEach(
+      nodes.filter(({ isAlive }) => isAlive()),
+      (node) => Effect.retry(HubNode.publish(node, "kept:other", "back"), Schedule.spaced("20 millis")),
+      { concurrency: "unbounded", discard: true }
+    )
+  ).pipe(Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("cannot publish") }), Effect.orDie)
+
+const reached = (one: Witness, top: HubNode.Position) =>
+  Effect.timeoutFail(one.reached(top), {
+    duration: "20 seconds",
+    onTimeout: () => new Error(`${one.name} is at ${one.position}, and the stream at ${top.epoch} ${top.offset}`)
+  })
+
+describe.runIf(isRedisInstalled)("while 200 are published per second to twelve clients on three nodes", () => {
+  it.scopedLive("a node is killed: its clients go on elsewhere", () =>
+    Effect.gen(function*() {
+      const { recovered, told } = yield* under(({ nodes }) => on(nodes, 0).kill)
+      assert.isAtLeast(recovered, clients / 3)
+      assert.strictEqual(told, 0)
+    }))
+
+  // What had not reached the disk is missing, and its offsets would be given twice: a new run is a new epoch.
+  for (const [how, args] of [["empty", []], ["with its data", ["--appendonly", "yes"]]] as const) {
+    it.scopedLive(`Redis is killed, and comes back ${how}: everybody is told`, () =>
+      Effect.gen(function*() {
+        const { failed, told } = yield* under(
+          ({ publisher, redis }) => Effect.all([redis.kill, publisher.fails(100), redis.start], { discard: true }),
+          args
+        )
+        assert.isAtLeast(failed, 100)
+        assert.strictEqual(told, clients)
+      }))
+  }
+
+  it.scopedLive("a node is cut off from Redis", () =>
+    Effect.gen(function*() {
+      const { recovered, told } = yield* under(({ lines, publisher }) =>
+        Effect.all([on(lines, 0).cut, publisher.fails(100), on(lines, 0).mend], { discard: true })
+      )
+      assert.isAtLeast(recovered, clients / 3)
+      assert.strictEqual(told, 0)
+    }))
+
+  it.scopedLive("nothing passes between a node and Redis, and nobody is told", () =>
+    Effect.gen(function*() {
+      const { told } = yield* under(({ lines, publisher }) =>
+        Effect.all([on(lines, 0).freeze, publisher.fails(200), on(lines, 0).thaw], { discard: true })
+      )
+      assert.strictEqual(told, 0)
+    }))
+
+  it.scopedLive("Redis stops for a while", () =>
+    Effect.gen(function*() {
+      const { told } = yield* under(({ publisher, redis }) =>
+        Effect.all([redis.signal("SIGSTOP"), publisher.fails(300), redis.signal("SIGCONT")], { discard: true })
+      )
+      assert.strictEqual(told, 0)
+    }))
+
+  const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31))
+  const rounds = process.env["TEST_LONG"] === undefined ? 3 : 40
+
+  it.scopedLive(`one fault after the other (seed ${seed})`, () =>
+    Effect.gen(function*() {
+      const next = random(seed)
+      const whole = (n: number) => Math.floor(next() * n)
+      let restarts = 0
+      const once = ({ lines, nodes, publisher, redis, replace }: Load): Effect.Effect<void> => {
+        const at = whole(nodes.length)
+        const line = on(lines, at)
+        const failures = publisher.fails(1 + whole(300))
+        switch (whole(6)) {
+          case 0:
+            return Effect.zipRight(on(nodes, at).kill, replace(at))
+          case 1:
+            return Effect.all([line.cut, failures, line.mend], { discard: true })
+          case 2:
+            return Effect.all([line.freeze, failures, line.thaw], { discard: true })
+          case 3:
+            return Effect.all([line.freeze, failures, line.cut, line.thaw, line.mend], { discard: true })
+          case 4:
+            return Effect.all([redis.signal("SIGSTOP"), failures, redis.signal("SIGCONT")], { discard: true })
+          default:
+            restarts++
+            return Effect.all([redis.kill, failures, redis.start], { discard: true })
+        }
+      }
+      const { told } = yield* under((load) =>
+        Effect.repeatN(
+          Effect.zipRight(Effect.suspend(() => once(load)), Effect.zipRight(isBack(load), load.publisher.next(50))),
+          rounds - 1
+        )
+      )
+      if (restarts === 0) assert.strictEqual(told, 0)
+      else assert.isAtLeast(told, clients)
+    }), 1_800_000)
+})

@@ -1,0 +1,80 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Logger, Redacted } from "effect"
+import { execFileSync, spawnSync } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { makeNode, until } from "./support/Nodes.js"
+import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
+
+const isOpensslInstalled = spawnSync("openssl", ["version"]).status === 0
+
+const logInto = (logged: Array<string>) =>
+  Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => logged.push(String(message))))
+
+/** A certificate for localhost, signed by itself. */
+const certificate = Effect.acquireRelease(
+  Effect.sync(() => {
+    const folder = mkdtempSync(join(tmpdir(), "redis-tls-"))
+    const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")]
+    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    execFileSync("openssl", ["req", "-x509", ...kind, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" })
+    return { folder, cert, key }
+  }),
+  ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+)
+
+const fast = { retryInterval: 50 }
+
+describe.skipIf(!isRedisInstalled)("who may connect to Redis", () => {
+  it.scopedLive("with a password, from the address or the options", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer({ args: ["--requirepass", "s:cret"], cliArgs: ["-a", "s:cret"] })
+      const { port } = server
+      for (
+        const options of [
+          { url: `redis://:s%3Acret@127.0.0.1:${port}/3` },
+          { url: `redis://127.0.0.1:${port}`, password: Redacted.make("s:cret") },
+          { url: `redis://127.0.0.1:${port}`, username: "default", password: "s:cret", database: 3 }
+        ]
+      ) {
+        const { broker, redis } = yield* makeNode(options)
+        yield* redis.connected
+        yield* broker.publish("a", { data: "1", stream: { size: 1, ttl: 60_000, metaTtl: 60_000 } })
+      }
+      assert.match(yield* server.cli("INFO", "keyspace"), /db0:keys=2[^]*db3:keys=2/)
+    }))
+
+  it.scopedLive("not with a wrong one; nobody is told which it was", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const server = yield* makeRedisServer({ args: ["--requirepass", "right"], cliArgs: ["-a", "right"] })
+      const { broker, redis } = yield* Effect.provide(
+        makeNode({ url: `redis://:wrong@127.0.0.1:${server.port}`, ...fast }, true),
+        logInto(logged)
+      )
+      yield* until(Effect.sync(() => logged.length >= 2))
+      assert.isFalse(yield* redis.isConnected)
+      const error = yield* Effect.flip(broker.publish("a", { data: "1" }))
+      assert.match(logged.join("\n"), /WRONGPASS/)
+      assert.notMatch(`${logged.join("\n")}${error.message}${JSON.stringify(redis.config)}`, /wrong/)
+    }))
+
+  it.scopedLive.skipIf(!isOpensslInstalled)("over TLS, if the certificate is good", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* certificate
+      const { port } = yield* makeRedisServer({ tls: { cert, key } })
+      const ca = readFileSync(cert)
+      const good = yield* makeNode({ url: `rediss://127.0.0.1:${port}`, tls: { ca } })
+      yield* good.redis.connected
+      yield* good.broker.publish("a", { data: "1" })
+      const named = yield* makeNode({ url: `redis://localhost:${port}`, tls: true, ...fast })
+      assert.isTrue(named.redis.config.servers._tag === "Shards" && named.redis.config.servers.servers[0]?.tls)
+      const logged: Array<string> = []
+      const bad = yield* Effect.provide(makeNode({ url: `rediss://127.0.0.1:${port}`, ...fast }, true), logInto(logged))
+      yield* until(Effect.sync(() => logged.length >= 2))
+      assert.match(logged.join("\n"), /self.signed certificate/)
+      assert.isFalse(yield* bad.redis.isConnected)
+    }))
+})

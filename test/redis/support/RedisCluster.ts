@@ -1,0 +1,35 @@
+import { Effect, type Scope } from "effect"
+import { until } from "./Nodes.js"
+import { makeRedisServer, type RedisServer } from "./RedisServer.js"
+
+const slots = 16384
+
+/** Masters that share the slots, and a replica for each if asked for, as servers of one Cluster. */
+export const makeRedisCluster = (
+  { masters = 3, replicas = false }: { readonly masters?: number; readonly replicas?: boolean } = {}
+): Effect.Effect<ReadonlyArray<RedisServer>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const servers = yield* Effect.forEach(
+      Array.from({ length: replicas ? 2 * masters : masters }),
+      () => makeRedisServer({ args: ["--cluster-enabled", "yes", "--cluster-node-timeout", "500"] })
+    )
+    const [first] = servers
+    if (first === undefined) return []
+    for (let index = 0; index < masters; index++) {
+      const from = Math.ceil(index * slots / masters)
+      const to = Math.ceil((index + 1) * slots / masters) - 1
+      yield* servers[index]?.cli("CLUSTER", "ADDSLOTSRANGE", `${from}`, `${to}`) ?? Effect.void
+    }
+    for (const server of servers) yield* server.cli("CLUSTER", "MEET", "127.0.0.1", `${first.port}`)
+    const all = (holds: (info: string) => boolean, of: ReadonlyArray<RedisServer> = servers) =>
+      until(
+        Effect.map(Effect.forEach(of, (server) => server.cli("CLUSTER", "INFO")), (infos) => infos.every(holds))
+      )
+    yield* all((info) => info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${servers.length}`))
+    for (const [index, server] of servers.slice(masters).entries()) {
+      const master = yield* servers[index]?.cli("CLUSTER", "MYID") ?? Effect.succeed("")
+      yield* until(Effect.map(server.cli("CLUSTER", "REPLICATE", master), (reply) => reply === "OK"))
+      yield* until(Effect.map(server.cli("INFO", "replication"), (info) => info.includes("master_link_status:up")))
+    }
+    return servers
+  })
