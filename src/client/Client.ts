@@ -14,33 +14,10 @@ import type { PresenceStats } from "../channels/Presence.js"
 import type { ClientInfo } from "../channels/Publication.js"
 import { ConnectionError, type SlowReader } from "./ClientError.js"
 import type { ClientOptions } from "./ClientOptions.js"
-import { type Connected, Connection, type State } from "./Connection.js"
+import { type ClientState, type Connected, Connection } from "./Connection.js"
 import { tokens } from "./Sdk.js"
 import { requests, Subscriptions } from "./Subscribing.js"
 import type { History, RequestError, SubscribeError, SubscribeOptions, Subscription } from "./Subscription.js"
-
-export type {
-  /**
-   * What a client is made with.
-   *
-   * @since 1.0.0
-   * @category models
-   */
-  ClientOptions
-} from "./ClientOptions.js"
-
-export type {
-  /**
-   * The states of a client.
-   *
-   * @since 1.0.0
-   * @category models
-   */
-  Connected,
-  Connecting,
-  Disconnected,
-  State
-} from "./Connection.js"
 
 /**
  * A client. Requests wait until it is connected, for as long as requests may take.
@@ -50,7 +27,7 @@ export type {
  */
 export class Client extends Context.Tag("effect-ws-hub/Client")<Client, {
   /** Its state, and the changes of it: the present one first, and none after `Disconnected`. */
-  readonly state: Subscribable.Subscribable<State>
+  readonly state: Subscribable.Subscribable<ClientState>
   /** Waits until it is connected. Fails once it is disconnected for good. */
   readonly connected: Effect.Effect<Connected, ConnectionError>
   /**

@@ -61,7 +61,7 @@ export interface ClientOptions<E = never, R = never> {
   readonly maxReconnectDelay?: Duration.DurationInput | undefined
   /** How late a ping of the server may be before the connection counts as broken. Defaults to 10 seconds. */
   readonly maxServerPingDelay?: Duration.DurationInput | undefined
-  /** How many events may wait for one reader of a stream. Defaults to 1024. */
+  /** How many events may wait for one reader of a stream, at least 1. Defaults to 1024. */
   readonly bufferSize?: number | undefined
 }
 

@@ -68,7 +68,7 @@ export interface Disconnected {
  * @since 1.0.0
  * @category models
  */
-export type State = Connecting | Connected | Disconnected
+export type ClientState = Connecting | Connected | Disconnected
 
 /** Of these the application may have to know; the others say that the network is as networks are. */
 const worthAWarning = new Set(["configuration", "connectToken", "refreshToken", "subscribeToken"])
@@ -80,9 +80,9 @@ export class Connection {
   readonly bufferSize: number
   /** Calls it once the client is disconnected for good. */
   onEnd: (error: ConnectionError) => void = () => {}
-  private current: State = { _tag: "Connecting", code: 0, reason: "connect called" }
+  private current: ClientState = { _tag: "Connecting", code: 0, reason: "connect called" }
   private readonly changed = new Signal()
-  private readonly states = new Readers<State, never>()
+  private readonly states = new Readers<ClientState, never>()
   private readonly incoming = new Readers<unknown, SlowReader | ConnectionError>()
   private readonly fetching = new AbortController()
   private readonly runtime: Runtime.Runtime<never>
@@ -132,14 +132,14 @@ export class Connection {
     this.ignore()
   }
 
-  get state(): State {
+  get state(): ClientState {
     return this.current
   }
 
   /** The state, and each that follows; a reader that is slow sees the newest. Ends when disconnected. */
-  get changes(): Stream.Stream<State> {
+  get changes(): Stream.Stream<ClientState> {
     return this.states.stream(() => {
-      const reader = new Reader<State, never>(1, latest)
+      const reader = new Reader<ClientState, never>(1, latest)
       reader.offer(this.current)
       return reader
     })
@@ -213,7 +213,7 @@ export class Connection {
     return this.tokenFailure === undefined ? {} : { cause: Cause.squash(this.tokenFailure) }
   }
 
-  private become(state: State): void {
+  private become(state: ClientState): void {
     this.current = state
     this.states.offer(state)
     this.changed.notify()

@@ -86,7 +86,7 @@ export class Reader<A, E> {
   private readonly onFull: OnFull<A, E>
 
   constructor(bufferSize: number, onFull: OnFull<A, E>) {
-    this.bufferSize = bufferSize
+    this.bufferSize = Math.max(1, bufferSize)
     this.onFull = onFull
   }
 

@@ -118,7 +118,7 @@ export interface Subscription<out A = unknown, in S = unknown, out E = never> {
  * @category models
  */
 export interface ReadOptions {
-  /** How many events may wait to be read. Defaults to that of the client, 1024. */
+  /** How many events may wait to be read, at least 1. Defaults to that of the client, 1024. */
   readonly bufferSize?: number | undefined
   /** What becomes of an event when as many wait. Defaults to `fail`. */
   readonly overflow?: Overflow | undefined

@@ -9,7 +9,8 @@ export type { ClientInfo, Publication, StreamPosition } from "../channels/Public
 export * as Client from "./Client.js"
 export * as ClientChannel from "./ClientChannel.js"
 export * from "./ClientError.js"
-export type { Token, WebSocketConstructor } from "./ClientOptions.js"
+export type { ClientOptions, Token, WebSocketConstructor } from "./ClientOptions.js"
+export type { ClientState, Connected, Connecting, Disconnected } from "./Connection.js"
 export type { Overflow } from "./Reader.js"
 export type {
   Event,

@@ -1,4 +1,5 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
+import { Centrifuge, Subscription } from "centrifuge"
 import { Client, ConnectionError, Unauthorized } from "effect-ws-hub/client"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -13,6 +14,17 @@ import * as Stream from "effect/Stream"
 import { disconnects, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import { inSeconds, serve, token } from "../channels/support.js"
 import { connect, failure, hasty, Network, next, open, refusal, take, until } from "./support.js"
+
+const clientEvents = ["connecting", "connected", "disconnected", "message", "error"] as const
+const subscriptionEvents = [
+  "subscribing",
+  "subscribed",
+  "unsubscribed",
+  "publication",
+  "join",
+  "leave",
+  "error"
+] as const
 
 class Offline extends Data.TaggedError("Offline")<{}> {}
 class Session extends Context.Tag("Session")<Session, { readonly token: string }>() {}
@@ -307,6 +319,38 @@ describe("the end", () => {
       yield* until(() => network.open === 0)
       assert.strictEqual(network.sockets.length, 1)
       yield* until(() => server.hub.size.pipe(Effect.runSync) === 0)
+    }))
+
+  it.scopedLive("of the scope leaves no listener", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const [connects, subscribes] = [
+        vi.spyOn(Centrifuge.prototype, "connect"),
+        vi.spyOn(Subscription.prototype, "subscribe")
+      ]
+      yield* Effect.addFinalizer(() => Effect.sync(() => vi.restoreAllMocks()))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const client = yield* connect(server)
+        yield* client.subscribe("x")
+        yield* Effect.scoped(client.subscribe("y"))
+      }))
+      assert.lengthOf(connects.mock.contexts, 1)
+      assert.lengthOf(subscribes.mock.contexts, 2)
+      // The SDK's own listens for errors.
+      for (const client of connects.mock.contexts as ReadonlyArray<Centrifuge>) {
+        assert.deepStrictEqual(clientEvents.map((event) => client.listeners(event).length), [0, 0, 0, 0, 1])
+      }
+      for (const subscription of subscribes.mock.contexts as ReadonlyArray<Subscription>) {
+        assert.deepStrictEqual(subscriptionEvents.map((event) => subscription.listeners(event).length), [
+          0,
+          0,
+          0,
+          0,
+          0,
+          0,
+          1
+        ])
+      }
     }))
 
   it.scopedLive("of the scope ends a client that is not connected, too", () =>

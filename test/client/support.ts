@@ -1,5 +1,5 @@
 /** What the tests of the client share: a client over sockets that a test can cut and count. */
-import { Client, type Subscription } from "effect-ws-hub/client"
+import { Client, type ClientOptions, type Subscription } from "effect-ws-hub/client"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -39,7 +39,7 @@ export class Network {
 /** The SDK waits half a second before it tries again; nothing here is gained by that. */
 export const hasty = { minReconnectDelay: 5, maxReconnectDelay: 20 }
 
-export type Options<E, R> = Partial<Client.ClientOptions<E, R>> & {
+export type Options<E, R> = Partial<ClientOptions<E, R>> & {
   readonly network?: Network
   readonly claims?: Claims
 }
