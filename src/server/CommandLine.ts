@@ -10,8 +10,8 @@ import * as Option from "effect/Option"
 import { commands, type Flag, flags, type Name } from "./Commands.js"
 import { help, program } from "./Help.js"
 import { nearest } from "./Problems.js"
-import { Unusable } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
+import { Unusable } from "./Unusable.js"
 
 const levels = ["all", "trace", "debug", "info", "warning", "error", "fatal", "none"]
 

@@ -4,7 +4,21 @@
  */
 import * as Schema from "effect/Schema"
 import { NamespaceOptions } from "../channels/Namespace.js"
-import { addresses, count, flag, json, limit, origins, port, publicKey, secret, secrets, text, time } from "./Leaf.js"
+import {
+  addresses,
+  choice,
+  count,
+  flag,
+  json,
+  limit,
+  origins,
+  port,
+  publicKey,
+  secret,
+  secrets,
+  text,
+  time
+} from "./Leaf.js"
 
 const section = <Fields extends Schema.Struct.Fields>(description: string, fields: Fields) =>
   Schema.optional(Schema.Struct(fields).annotations({ description }))
@@ -161,6 +175,54 @@ const api = section("The HTTP API of the server.", {
   })
 })
 
+const redis = { group: "Broker", fallback: "none" }
+
+const sentinel = section("Sentinels, which know the master.", {
+  name: text("Name of the master that Sentinels know", "a text that is not empty", /\S/, {
+    ...redis,
+    placeholder: "NAME"
+  }),
+  urls: secrets("Address of a Sentinel (repeatable)", { ...redis, placeholder: "URL" })
+})
+
+const broker = section("What carries publications between nodes, and keeps histories and presence.", {
+  type: choice("In this process, for one node; or in Redis, for any number", ["memory", "redis"], {
+    group: "Broker",
+    fallback: "memory"
+  }),
+  url: secret("Redis: redis://user:password@host:port, or rediss://", {
+    group: "Broker",
+    placeholder: "URL",
+    fallback: "redis://127.0.0.1:6379"
+  }),
+  urls: secrets("One of several Redis, each for a part of the channels (repeatable)", {
+    ...redis,
+    placeholder: "URL"
+  }),
+  cluster: secrets("A node of a Redis Cluster (repeatable)", { ...redis, placeholder: "URL" }),
+  sentinel,
+  username: text("User of Redis, if the address names none", "a text that is not empty", /\S/, {
+    ...redis,
+    placeholder: "NAME"
+  }),
+  password: secret("Password of Redis, if the address has none", redis),
+  prefix: text(
+    "How all names in Redis begin; nodes with the same are one hub",
+    "a text without { and }",
+    /^[^{}]+$/,
+    {
+      group: "Broker",
+      fallback: "hub"
+    }
+  ),
+  commandTimeout: time("Time for Redis to answer", { group: "Broker", fallback: "3 seconds" }),
+  nodeTimeout: time("Time for other nodes to answer", { group: "Broker", fallback: "1 second" }),
+  whileUnavailable: choice("Connections, until Redis is there for the first time", ["refuse", "serve"], {
+    group: "Broker",
+    fallback: "refuse"
+  })
+})
+
 /**
  * All that can be configured. Nothing is required; what is not there takes its default.
  */
@@ -170,7 +232,8 @@ export const Configuration = Schema.Struct({
   client,
   limits,
   api,
-  channels
+  channels,
+  broker
 }).annotations({ title: "effect-ws-hub", description: "Configuration of effect-ws-hub." })
 
 /**

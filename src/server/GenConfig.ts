@@ -3,8 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import { randomBytes } from "node:crypto"
-import { Unusable } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
+import { Unusable } from "./Unusable.js"
 
 /** What is random in a configuration. */
 export interface Secrets {
@@ -58,6 +58,11 @@ channels:
       historySize: 100
       historyTtl: 5 minutes
       forceRecovery: true
+
+# For more than one node: all of them with the same Redis (npm install redis@6).
+# broker:
+#   type: redis
+#   url: redis://127.0.0.1:6379
 `
 
 const json = ({ apiKey, hmacSecret }: Secrets) =>

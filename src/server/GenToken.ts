@@ -4,8 +4,9 @@
 import * as Effect from "effect/Effect"
 import * as TokenSigner from "../channels/TokenSigner.js"
 import { millis } from "./Leaf.js"
-import { type ClientConfig, Unusable } from "./ServerConfig.js"
+import type { ClientConfig } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
+import { Unusable } from "./Unusable.js"
 
 const list = (text: string | undefined) =>
   (text ?? "").split(",").map((part) => part.trim()).filter((part) => part !== "")

@@ -39,18 +39,18 @@ const serves = [
   ...line("/", "A page to try channels with: subscribe, publish, see who is there, recover"),
   ...line("/connection/websocket", "WebSocket: the protocol of Centrifugo and its SDKs, as JSON"),
   ...line("/api/...", "HTTP API for applications; /api/docs describes it. Only with an API key"),
-  ...line("/health, /ready", "200 while the process lives; 200 while it takes connections, else 503"),
+  ...line("/health, /ready", "200 while the process lives; 200 while it takes connections and Redis answers"),
   ...line("/metrics", "Metrics in the Prometheus text format"),
   ""
 ]
 
 const configuration = [
   "TIME is \"10 seconds\", \"1 minute\" or a number of milliseconds; [ ] holds the default. Each option is also read from",
-  "the environment (--message-bytes is HUB_MESSAGE_BYTES; HUB_ALLOWED_ORIGINS, HUB_TRUSTED_PROXIES and HUB_API_KEYS are",
-  "lists separated by commas, HUB_CHANNELS is JSON) and from the file; a flag wins over a variable, and a variable over",
-  "the file. Secrets in flags can be read by other users of the machine: put them into a file or a variable. Without",
-  "tokens, channels and API keys it is in development mode: everyone may do everything, and it listens on this machine",
-  "only, unless --client-insecure is said. It ends with code 1 if an option or a value is wrong."
+  "the environment (--message-bytes is HUB_MESSAGE_BYTES; HUB_ALLOWED_ORIGINS, HUB_TRUSTED_PROXIES, HUB_API_KEYS and others",
+  "that are repeatable are lists separated by commas, HUB_CHANNELS is JSON) and from the file; a flag wins over a variable,",
+  "and a variable over the file. Secrets in flags can be read by other users of the machine: put them into a file or a",
+  "variable. Without tokens, channels and API keys it is in development mode: everyone may do everything, and it listens on",
+  "this machine only, unless --client-insecure is said. It ends with code 1 if an option or a value is wrong."
 ]
 
 const stopping =

@@ -96,6 +96,14 @@ export const text = (help: string, expected: string, pattern: RegExp, place: Pla
     }
   )
 
+/** One of a few words. */
+export const choice = <const Words extends readonly [string, string]>(help: string, words: Words, place: Place) =>
+  leaf(
+    Schema.Literal(...words),
+    about("text", help, words.join(" or "), words.join("|"), place),
+    { type: "string", enum: words }
+  )
+
 /** A port to listen on. */
 export const port = (help: string, place: Place) =>
   leaf(

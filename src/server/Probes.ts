@@ -9,25 +9,31 @@ import * as Metric from "effect/Metric"
 import { collectDefaultMetrics, Registry } from "prom-client"
 import { Hub } from "../core/Hub.js"
 import * as HubMetrics from "../core/HubMetrics.js"
+import { Readiness } from "./Backend.js"
 import * as Prometheus from "./Prometheus.js"
 
 const fresh = { "cache-control": "no-store" }
 
 const health = HttpLayerRouter.add("GET", "/health", HttpServerResponse.text("alive\n", { headers: fresh }))
 
+const notReady = (why: string) =>
+  HttpServerResponse.text(`not ready: ${why}\n`, { status: 503, headers: { ...fresh, "retry-after": "1" } })
+
 const ready = HttpLayerRouter.use((router) =>
-  Effect.flatMap(Hub, (hub) =>
-    router.add(
+  Effect.gen(function*() {
+    const hub = yield* Hub
+    const readiness = yield* Readiness
+    yield* router.add(
       "GET",
       "/ready",
-      Effect.map(hub.state, (state) =>
-        state === "Open"
+      Effect.zipWith(hub.state, readiness.trouble, (state, trouble) =>
+        state === "Draining" || state === "Closed" || (trouble === undefined && state === "Starting")
+          ? notReady(`the hub is ${state.toLowerCase()}`)
+          : trouble === undefined
           ? HttpServerResponse.text("ready\n", { headers: fresh })
-          : HttpServerResponse.text(`not ready: the hub is ${state.toLowerCase()}\n`, {
-            status: 503,
-            headers: { ...fresh, "retry-after": "1" }
-          }))
-    ))
+          : notReady(trouble))
+    )
+  })
 )
 
 /** A metric exists from its first use: with this, a scraper sees zeros from the start. */

@@ -2,10 +2,8 @@
  * Channels as the program serves them: who may connect, where, and the server API.
  */
 import * as Layer from "effect/Layer"
-import * as BrokerMemory from "../channels/BrokerMemory.js"
 import * as Channels from "../channels/Channels.js"
 import * as ChannelsLive from "../channels/ChannelsLive.js"
-import * as PresenceMemory from "../channels/PresenceMemory.js"
 import * as Tokens from "../channels/Tokens.js"
 import * as NodeServerApi from "../node/NodeServerApi.js"
 import * as NodeUpgrade from "../node/NodeUpgrade.js"
@@ -15,7 +13,7 @@ import type { ServerConfig } from "./ServerConfig.js"
 const limit = (count: number): number => count === Infinity ? 0 : count
 
 /**
- * The channels service, with the embedded broker.
+ * The channels service.
  */
 export const channels = ({ client, namespaces }: ServerConfig, version: string) =>
   ChannelsLive.layer({
@@ -27,7 +25,6 @@ export const channels = ({ client, namespaces }: ServerConfig, version: string) 
     channelLimit: limit(client.channelLimit),
     personalChannel: client.personalChannel.enabled ? client.personalChannel : undefined
   }).pipe(
-    Layer.provide([BrokerMemory.layer, PresenceMemory.layer]),
     // Not `insecure`, which would be a second warning beside the program's own.
     Layer.provide(Tokens.layer({ ...client.token, allowAnonymous: client.allowAnonymous || client.insecure }))
   )

@@ -10,7 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Hub from "../core/Hub.js"
+import type * as HubConfig from "../core/HubConfig.js"
 import * as NodeGuard from "../node/NodeGuard.js"
+import * as Backend from "./Backend.js"
 import * as Page from "./Page.js"
 import * as Probes from "./Probes.js"
 import * as Realtime from "./Realtime.js"
@@ -44,6 +46,10 @@ const lifecycle = (config: ServerConfig) =>
     yield* Console.log(`effect-ws-hub listens on ${url(server.address)}`)
   }))
 
+/** Takes connections when what is behind it lets it. */
+const hub = (options: HubConfig.HubOptions) =>
+  Layer.scoped(Hub.Hub, Effect.flatMap(Backend.Readiness, ({ start }) => Hub.make(options, start)))
+
 /** Node wants this to be at most its time for a whole request, which is 5 minutes. */
 const longestHeaders = 300_000
 
@@ -66,8 +72,9 @@ export const layer = (config: ServerConfig, version: string) => {
   return lifecycle(config).pipe(
     Layer.provideMerge(http),
     Layer.provide(Realtime.channels(config, version)),
-    Layer.provideMerge(Hub.layer({ outboxBytes, ...config.limits })),
-    Layer.provide(NodeHttpServer.layer(createServer, { host: config.host, port: config.port }))
+    Layer.provideMerge(hub({ outboxBytes, ...config.limits })),
+    Layer.provide(NodeHttpServer.layer(createServer, { host: config.host, port: config.port })),
+    Layer.provide(Backend.layer(config.broker))
   )
 }
 

@@ -2,7 +2,6 @@
  * What the server is told, by a file, by the environment and by flags, checked.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -11,6 +10,7 @@ import * as Schema from "effect/Schema"
 import type { NamespacesOptions } from "../channels/Namespace.js"
 import * as HubConfig from "../core/HubConfig.js"
 import type { InvalidOption } from "../core/HubError.js"
+import * as BrokerConfig from "./BrokerConfig.js"
 import * as Checks from "./Checks.js"
 import * as ConfigFile from "./ConfigFile.js"
 import { Configuration } from "./Configuration.js"
@@ -18,6 +18,7 @@ import { millis, origin } from "./Leaf.js"
 import * as Problems from "./Problems.js"
 import { settingOf } from "./Settings.js"
 import { type Environment, fileSetting, type Flags, type Given, join, valueAt } from "./Sources.js"
+import { Unusable } from "./Unusable.js"
 
 /**
  * How tokens of clients are checked.
@@ -65,6 +66,7 @@ export interface ServerConfig {
   readonly client: ClientConfig
   readonly apiKeys: ReadonlyArray<Redacted.Redacted>
   readonly namespaces: NamespacesOptions
+  readonly broker: BrokerConfig.BrokerConfig
   /** Nothing is configured that says who may do what. */
   readonly development: boolean
 }
@@ -78,11 +80,6 @@ export interface Loaded {
   /** As it was given, with secrets. */
   readonly value: unknown
 }
-
-/**
- * A setting has a value it cannot have, or the command line is wrong. The message says all of it.
- */
-export class Unusable extends Data.TaggedError("Unusable")<{ readonly message: string }> {}
 
 /**
  * What is wrong with an option, by the names under which the user knows it.
@@ -161,6 +158,7 @@ const configOf = (given: Configuration, hub: HubConfig.HubConfig, development: b
     client: clientOf(given.client ?? {}, given.client?.insecure ?? (development && Checks.isLoopback(host))),
     apiKeys: given.api?.keys ?? [],
     namespaces: development ? developmentChannels : given.channels ?? {},
+    broker: BrokerConfig.make(given.broker),
     development
   }
 }
@@ -184,7 +182,9 @@ export const check = ({ problems, sourceAt, value }: Given): Either.Either<Loade
   )
   const found = [
     ...(Either.isLeft(hub) ? [describeOption(hub.left, sourceAt)] : []),
-    ...Checks.all(config).map(({ message, path }) => `${Problems.nameAt(path, sourceAt)}: ${message}`)
+    ...[...Checks.all(config), ...BrokerConfig.problems(config.broker, decoded.right.broker)].map(({ message, path }) =>
+      `${Problems.nameAt(path, sourceAt)}: ${message}`
+    )
   ]
   return problems.length + found.length > 0
     ? failed([...problems, ...found])

@@ -16,9 +16,10 @@ import * as CommandLine from "./CommandLine.js"
 import * as GenConfig from "./GenConfig.js"
 import * as GenToken from "./GenToken.js"
 import * as Server from "./Server.js"
-import { describeOption, loadAll, Unusable } from "./ServerConfig.js"
+import { describeOption, loadAll } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
 import * as Summary from "./Summary.js"
+import { Unusable } from "./Unusable.js"
 
 /** The version in the package's own `package.json`, which is at the same place beside `src` and `dist`. */
 const version = Effect.sync(() => {

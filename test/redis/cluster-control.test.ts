@@ -95,6 +95,18 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
       assert.strictEqual(yield* registry(one.redis, "ZCARD"), 1)
     }))
 
+  it.scopedLive("what Redis lost is not taken for gone", () =>
+    Effect.gen(function*() {
+      const { cli, url } = yield* makeRedisServer()
+      const one = yield* member(url, "one")
+      yield* member(url, "other")
+      yield* known(one.ask, "other")
+      for (let n = 0; n < 5; n++) {
+        yield* cli("FLUSHALL")
+        assert.deepStrictEqual(yield* roll(one.ask), { there: ["other"], missing: [] })
+      }
+    }))
+
   it.scopedLive("what is over is removed some at a time, and nothing is left when all are gone", () =>
     Effect.gen(function*() {
       const { cli, url } = yield* makeRedisServer()

@@ -29,6 +29,7 @@ describe("the command line", () => {
         "Stopping:",
         "HTTP API:",
         "Channels:",
+        "Broker:",
         "Other:"
       ])
       assert.match(stdout, /^ {2}--port PORT +Port to listen on; 0 for any that is free \[8000\]$/m)

@@ -56,6 +56,7 @@ describe("ServerConfig", () => {
             allowHistoryForAnonymous: true
           }
         },
+        broker: { type: "memory", commandTimeout: undefined, nodeTimeout: undefined, whileUnavailable: "refuse" },
         development: true
       })
     }))

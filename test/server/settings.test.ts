@@ -54,6 +54,13 @@ const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: 
   if (key === "jwksUrl") return same("https://1.example/keys", "https://2.example", "http://3.example/")
   if (key === "overflow") return same("conflate", "drop-newest", "drop-oldest")
   if (key === "rateLimit") return same("drop", "close", "drop")
+  if (key === "type") return same("redis", "memory", "redis")
+  if (key === "whileUnavailable") return same("serve", "refuse", "serve")
+  if (key === "url") return three((n) => [`redis://:secret@${n}.example`, `redis://:secret@${n}.example`])
+  if (["urls", "cluster"].includes(key)) {
+    return three((n) => [`redis://${n}.example, redis://b.example`, [`redis://${n}.example`, "redis://b.example"]])
+  }
+  if (key === "nodeTimeout") return three((n) => [`${n} seconds`, n * 1000])
   if (key === "namespace") return same("news", "sport", "chat_1")
   if (key === "pingInterval") return three((n) => [`${n} minutes`, n * 60_000])
   switch (setting.kind) {
@@ -70,12 +77,21 @@ const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: 
   }
 }
 
+/** What a setting of the broker needs beside it. */
+const beside = ({ path: [section, ...path] }: Setting): Environment =>
+  section !== "broker" ? {} : {
+    ...(path[0] === "type" ? {} : { HUB_BROKER_TYPE: "redis" }),
+    ...(path.join(".") === "sentinel.name" ? { HUB_BROKER_SENTINEL_URLS: "redis://a.example" } : {}),
+    ...(path.join(".") === "sentinel.urls" ? { HUB_BROKER_SENTINEL_NAME: "a" } : {})
+  }
+
 const loaded = (result: Either.Either<Loaded, { readonly message: string }>): Loaded =>
   Either.getOrThrowWith(result, ({ message }) => new Error(message))
 
 describe("precedence", () => {
   it.each(settings)("$variable: a flag wins over a variable, that over the file, that over the default", (setting) => {
     const base: Environment = setting.kind === "json" ? {} : {
+      ...beside(setting),
       HUB_CHANNELS: "{\"withoutNamespace\":{}, \"namespaces\":{\"news\":{},\"sport\":{},\"chat_1\":{}}}"
     }
     const effective = (given: {
@@ -124,17 +140,27 @@ describe("secrets", () => {
   const secret = "s3cret-of-the-hub"
   const secrets = settings.filter((setting) => setting.secret)
 
-  it("are two", () => {
-    assert.deepStrictEqual(secrets.map(({ path }) => path.join(".")), ["client.token.hmacSecret", "api.keys"])
+  it("are these", () => {
+    assert.deepStrictEqual(secrets.map(({ path }) => path.join(".")), [
+      "client.token.hmacSecret",
+      "api.keys",
+      "broker.url",
+      "broker.urls",
+      "broker.cluster",
+      "broker.sentinel.urls",
+      "broker.password"
+    ])
   })
 
   it.each(secrets)("$variable is in no summary, no inspection and no complaint", (setting) => {
-    const right = [
-      load(new Map([[setting.variable, secret]]), {}),
-      load(new Map(), { [setting.variable]: secret }),
-      load(new Map(), {}, nested(setting.path, setting.list ? [secret] : secret))
+    // An address has the password in it.
+    const right = setting.placeholder === "URL" ? `redis://:${secret}@example` : secret
+    const results = [
+      load(new Map([[setting.variable, right]]), beside(setting)),
+      load(new Map(), { ...beside(setting), [setting.variable]: right }),
+      load(new Map(), beside(setting), nested(setting.path, setting.list ? [right] : right))
     ]
-    for (const result of right) {
+    for (const result of results) {
       const { config } = loaded(result)
       assert.include(JSON.stringify(plain(config)), secret)
       const shown = [...Summary.lines(loaded(result)), inspect(config, { depth: 9 }), JSON.stringify(config)]
@@ -143,9 +169,15 @@ describe("secrets", () => {
         shown.includes(`${setting.path.join(".")} = (hidden) [${loaded(result).sourceAt(setting.path)?.label}]`)
       )
     }
-    const wrong = [[secret, 1], { [secret]: secret }, { key: secret }, [[secret]]]
+    const wrong = [
+      ...(setting.placeholder === "URL" ? [secret, [secret], `redis:/${secret}`, [`http://:${secret}@example`]] : []),
+      [secret, 1],
+      { [secret]: secret },
+      { key: secret },
+      [[secret]]
+    ]
     for (const value of wrong) {
-      const { message } = Either.getOrThrow(Either.flip(load(new Map(), {}, nested(setting.path, value))))
+      const { message } = Either.getOrThrow(Either.flip(load(new Map(), beside(setting), nested(setting.path, value))))
       assert.notInclude(message, secret)
     }
   })
