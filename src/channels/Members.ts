@@ -52,8 +52,10 @@ class Channel {
   }
 
   to(where: (subscription: Subscription) => boolean): PublishOptions {
+    const { key, overflow } = this.plain
     return {
-      ...this.plain,
+      key,
+      overflow,
       where: ({ id }: Connection) => {
         const subscription = this.subscriptions.get(id)
         return subscription !== undefined && where(subscription)
