@@ -47,19 +47,31 @@ const isKept = (options: StreamOptions | undefined): options is StreamOptions =>
 
 type Published = Exit.Exit<StreamPosition | undefined, BrokerError>
 
-const passed = Exit.map((_: void) => undefined)
+const nothing: Published = Exit.succeed(undefined)
+
+const passed = (exit: Exit.Exit<void, BrokerError>): Published =>
+  Exit.isSuccess(exit) ? nothing : Exit.failCause(exit.cause)
 
 /** Publications for one channel that go in one command. */
 class Batch {
   readonly channel: string
   readonly stream: StreamOptions | undefined
-  readonly payloads: Array<string> = []
-  readonly waiters: Array<(exit: Published) => void> = []
-  size = 0
+  readonly payloads: Array<string>
+  readonly waiters: Array<(exit: Published) => void>
+  size: number
 
-  constructor(channel: string, stream: StreamOptions | undefined) {
+  constructor(
+    channel: string,
+    stream: StreamOptions | undefined,
+    payload: string,
+    done: (exit: Published) => void
+  ) {
     this.channel = channel
     this.stream = stream
+    // Most have one publication: an array that begins empty would make room for seventeen.
+    this.payloads = [payload]
+    this.waiters = [done]
+    this.size = payload.length
   }
 
   takes(stream: StreamOptions | undefined): boolean {
@@ -102,11 +114,11 @@ class Node {
         () => this.publishOnce(channel, stream, payload, idempotencyKey, px(idempotencyWindow), done)
       )
     }
-    let batch = this.open.get(channel)
+    const batch = this.open.get(channel)
     if (batch === undefined || !batch.takes(stream)) {
-      batch = new Batch(channel, stream)
-      this.open.set(channel, batch)
-      this.enqueue(batch)
+      const other = new Batch(channel, stream, payload, done)
+      this.open.set(channel, other)
+      return this.enqueue(other)
     }
     batch.payloads.push(payload)
     batch.size += payload.length
@@ -146,12 +158,13 @@ class Node {
     Metrics.published.unsafeUpdate(waiters.length, [])
     if (stream === undefined) {
       return this.redis.unsafePublish(channel, encodePassing(payloads), (exit) => {
-        for (const done of waiters) done(passed(exit))
+        const all = passed(exit)
+        for (const done of waiters) done(all)
       }, waiters.length)
     }
-    const args = this.streamArgs(stream)
-    if (payloads.length > 1) args.push(lengthsOf(payloads))
-    for (const payload of payloads) args.push(payload)
+    const args = payloads.length === 1
+      ? [...this.streamArgs(stream), ...payloads]
+      : [...this.streamArgs(stream), lengthsOf(payloads), ...payloads]
     this.redis.unsafeRun(
       payloads.length === 1 ? this.scripts.append : this.scripts.appendAll,
       channel,
@@ -200,11 +213,11 @@ class Node {
   }
 
   private keys(channel: string): ReadonlyArray<string> {
-    const { redis } = this
-    return [redis.key(channel, "m"), redis.key(channel, "s")]
+    const name = this.redis.key(channel)
+    return [`${name}:m`, `${name}:s`]
   }
 
-  private streamArgs({ metaTtl, size, ttl }: StreamOptions): Array<string> {
+  private streamArgs({ metaTtl, size, ttl }: StreamOptions): ReadonlyArray<string> {
     return [randomEpoch(), `${size}`, px(ttl), px(Math.max(metaTtl, ttl))]
   }
 
