@@ -300,7 +300,8 @@ export const make: Effect.Effect<Broker["Type"], never, RedisConnection | Scope.
 })
 
 /**
- * The broker for a hub of many nodes. Streams are lost with what Redis loses: they then have another epoch.
+ * The broker for a hub of many nodes. A server that was restarted, or took over from another, may not remember what was
+ * published last; so all streams there have another epoch then, whatever it remembers.
  *
  * @since 1.0.0
  * @category layers
