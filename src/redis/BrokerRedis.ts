@@ -47,19 +47,31 @@ const isKept = (options: StreamOptions | undefined): options is StreamOptions =>
 
 type Published = Exit.Exit<StreamPosition | undefined, BrokerError>
 
-const passed = Exit.map((_: void) => undefined)
+const nothing: Published = Exit.succeed(undefined)
+
+const passed = (exit: Exit.Exit<void, BrokerError>): Published =>
+  Exit.isSuccess(exit) ? nothing : Exit.failCause(exit.cause)
 
 /** Publications for one channel that go in one command. */
 class Batch {
   readonly channel: string
   readonly stream: StreamOptions | undefined
-  readonly payloads: Array<string> = []
-  readonly waiters: Array<(exit: Published) => void> = []
-  size = 0
+  readonly payloads: Array<string>
+  readonly waiters: Array<(exit: Published) => void>
+  size: number
 
-  constructor(channel: string, stream: StreamOptions | undefined) {
+  constructor(
+    channel: string,
+    stream: StreamOptions | undefined,
+    payload: string,
+    done: (exit: Published) => void
+  ) {
     this.channel = channel
     this.stream = stream
+    // Most have one publication: an array that begins empty would make room for seventeen.
+    this.payloads = [payload]
+    this.waiters = [done]
+    this.size = payload.length
   }
 
   takes(stream: StreamOptions | undefined): boolean {
@@ -102,11 +114,11 @@ class Node {
         () => this.publishOnce(channel, stream, payload, idempotencyKey, px(idempotencyWindow), done)
       )
     }
-    let batch = this.open.get(channel)
+    const batch = this.open.get(channel)
     if (batch === undefined || !batch.takes(stream)) {
-      batch = new Batch(channel, stream)
-      this.open.set(channel, batch)
-      this.enqueue(batch)
+      const other = new Batch(channel, stream, payload, done)
+      this.open.set(channel, other)
+      return this.enqueue(other)
     }
     batch.payloads.push(payload)
     batch.size += payload.length
@@ -146,7 +158,8 @@ class Node {
     Metrics.published.unsafeUpdate(waiters.length, [])
     if (stream === undefined) {
       return this.redis.unsafePublish(channel, encodePassing(payloads.join(separator)), (exit) => {
-        for (const done of waiters) done(passed(exit))
+        const all = passed(exit)
+        for (const done of waiters) done(all)
       }, waiters.length)
     }
     this.redis.unsafeRun(
@@ -197,11 +210,11 @@ class Node {
   }
 
   private keys(channel: string): ReadonlyArray<string> {
-    const { redis } = this
-    return [redis.key(channel, "m"), redis.key(channel, "s")]
+    const name = this.redis.key(channel)
+    return [`${name}:m`, `${name}:s`]
   }
 
-  private streamArgs({ metaTtl, size, ttl }: StreamOptions): Array<string> {
+  private streamArgs({ metaTtl, size, ttl }: StreamOptions): ReadonlyArray<string> {
     return [randomEpoch(), `${size}`, px(ttl), px(Math.max(metaTtl, ttl))]
   }
 
@@ -287,7 +300,8 @@ export const make: Effect.Effect<Broker["Type"], never, RedisConnection | Scope.
 })
 
 /**
- * The broker for a hub of many nodes. Streams are lost with what Redis loses: they then have another epoch.
+ * The broker for a hub of many nodes. A server that was restarted, or took over from another, may not remember what was
+ * published last; so all streams there have another epoch then, whatever it remembers.
  *
  * @since 1.0.0
  * @category layers

@@ -134,11 +134,17 @@ export class RedisCluster implements RedisTopology {
   get keep(): Effect.Effect<void, never, Scope.Scope> {
     return Effect.gen(this, function*() {
       const scope = yield* Effect.scope
+      let failures = 0
       const refresh = Effect.gen(this, function*() {
         this.asked.unsafeClose()
         const ranges = yield* this.askSlots
+        failures = 0
         yield* Effect.uninterruptible(this.apply(ranges, scope))
-      }).pipe(Effect.catchAll((error) => Effect.logWarning(`No word from the Cluster: ${error.message}`)))
+      }).pipe(Effect.catchAll(({ message }) =>
+        failures++ === 0
+          ? Effect.logWarning(`No word from the Cluster: ${message}`)
+          : Effect.logDebug(`Still no word from the Cluster: ${message}`)
+      ))
       yield* Effect.gen(this, function*() {
         yield* refresh
         const wait = this.slots.length === 0 ? this.config.retryInterval : longestRefresh

@@ -149,9 +149,10 @@ export const make = (
     const unsafeRun: RedisConnection["Type"]["unsafeRun"] = (script, owner, keys, args, done, weight = 1) => {
       const { isRunBound = false, lua, name } = script
       const before = performance.now()
-      const command = ["EVALSHA", shaOf(lua), `${keys.length}`, ...keys]
-      const runAt = isRunBound ? command.push("") - 1 : -1
-      for (const arg of args) command.push(arg)
+      const command = isRunBound
+        ? ["EVALSHA", shaOf(lua), `${keys.length}`, ...keys, "", ...args]
+        : ["EVALSHA", shaOf(lua), `${keys.length}`, ...keys, ...args]
+      const runAt = isRunBound ? 3 + keys.length : -1
       const failed = (cause: unknown) => {
         Metrics.errors(name).unsafeUpdate(1, [])
         done(Exit.fail(new BrokerError({ operation: name, cause })))
