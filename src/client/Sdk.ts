@@ -13,6 +13,7 @@ import {
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
@@ -76,14 +77,23 @@ export const tokens = <E, R>(
     // Taken where nothing can be interrupted, the runtime would make fibers that nobody can.
     : Effect.map(
       Effect.interruptible(Effect.runtime<Exclude<R, Scope.Scope>>()),
-      (runtime) => (signal, onFailure) => async () => {
-        const exit = await Runtime.runPromiseExit(runtime)(Effect.scoped(getToken), { signal })
-        if (Exit.isSuccess(exit)) return tokenText(exit.value)
-        onFailure(exit.cause)
-        throw Option.exists(Cause.failureOption(exit.cause), (error) => error instanceof Unauthorized)
-          ? new UnauthorizedError("")
-          : new Error(Cause.pretty(exit.cause).split("\n", 1)[0])
-      }
+      (runtime) => (signal, onFailure) => () =>
+        new Promise((resolve, reject) => {
+          const fiber = Runtime.runFork(runtime)(Effect.scoped(getToken))
+          const stop = () => fiber.unsafeInterruptAsFork(FiberId.none)
+          signal.addEventListener("abort", stop)
+          if (signal.aborted) stop()
+          fiber.addObserver((exit) => {
+            signal.removeEventListener("abort", stop)
+            if (Exit.isSuccess(exit)) return resolve(tokenText(exit.value))
+            onFailure(exit.cause)
+            reject(
+              Option.exists(Cause.failureOption(exit.cause), (error) => error instanceof Unauthorized)
+                ? new UnauthorizedError("")
+                : new Error(Cause.pretty(exit.cause).split("\n", 1)[0])
+            )
+          })
+        })
     )
 
 /**

@@ -12,7 +12,7 @@ import { connect, data, failure, next, refusal, take } from "./support.js"
 const Room = Channel.make("chat:room-{id}", {
   params: { id: Schema.NumberFromString },
   receive: Schema.TaggedStruct("Said", { by: Schema.String, text: Schema.String, at: Schema.Date }),
-  send: Schema.Struct({ text: Schema.NonEmptyString, at: Schema.Date }),
+  send: Schema.Struct({ text: Schema.NonEmptyString, at: Schema.DateFromNumber }),
   join: Schema.Struct({ nick: Schema.NonEmptyString, born: Schema.Date }),
   options: { historySize: 10, historyTtl: "1 minute", allowHistoryForSubscriber: true }
 })

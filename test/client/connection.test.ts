@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -183,6 +185,25 @@ describe("tokens of the connection", () => {
       yield* Deferred.succeed(offline, undefined)
       yield* client.connected
       assert.strictEqual(fetched, 2)
+    }))
+
+  it.scopedLive("leave nothing behind, however often they are fetched", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const warnings: Array<string> = []
+      const listener = ({ name }: Error) => warnings.push(name)
+      process.on("warning", listener)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.off("warning", listener)))
+      let fetched = 0
+      const client = yield* open(server, {
+        minReconnectDelay: 1,
+        maxReconnectDelay: 1,
+        getToken: Effect.suspend(() => ++fetched < 15 ? Effect.fail(new Offline()) : Effect.succeed(token({})))
+      }).pipe(Logger.withMinimumLogLevel(LogLevel.Error))
+      yield* client.connected
+      // Node warns of the eleventh listener, when the turn is over.
+      yield* Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+      assert.deepStrictEqual(warnings, [])
     }))
 
   it.scopedLive("Unauthorized gives up", () =>

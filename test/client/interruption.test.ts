@@ -56,7 +56,7 @@ const life = (server: Server, seed: number) =>
 
     // Nothing is left of them, here or there; and nothing is in the way of those who come.
     yield* client.connected
-    yield* until(() => Effect.runSync(server.channels.channels()).size === 0)
+    yield* until(() => Effect.runSync(server.channels.channels()).channels.size === 0)
     yield* Effect.scoped(Effect.gen(function*() {
       const subscription = yield* client.subscribe("recovered:a", { data: { seed } })
       yield* server.channels.publish("recovered:a", seed)

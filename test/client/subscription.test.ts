@@ -13,7 +13,7 @@ const publishAll = (server: Server, channel: string, all: ReadonlyArray<unknown>
   Effect.forEach(all, (data) => server.channels.publish(channel, data))
 
 const clientsOf = (server: Server, channel: string): number =>
-  Effect.runSync(server.channels.channels()).get(channel)?.clients ?? 0
+  Effect.runSync(server.channels.channels()).channels.get(channel)?.clients ?? 0
 
 /** Away, until the effect is done. */
 const away = <A, E, R>(network: Network, effect: Effect.Effect<A, E, R>) =>
