@@ -34,12 +34,9 @@ const isMissing = (cause: unknown): boolean =>
   /'(redis|@redis\/[^']*)'/.test(cause.message)
 
 /** Whoever has no Redis need not have its client. */
-const load = Effect.tryPromise({
-  // eslint-disable-next-line no-restricted-syntax -- an optional peer: an import statement would fail without it
-  try: () => import("../redis/index.js"),
-  catch: (cause) => cause
-}).pipe(
-  Effect.catchAll((cause) =>
+// eslint-disable-next-line no-restricted-syntax -- an optional peer: an import statement would fail without it
+const load = Effect.promise(() => import("../redis/index.js")).pipe(
+  Effect.catchAllDefect((cause) =>
     isMissing(cause)
       ? new Unusable({
         message:

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -216,9 +217,9 @@ const isBack = ({ nodes }: Cluster) =>
   ).pipe(Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("cannot publish") }), Effect.orDie)
 
 const reached = (one: Witness, top: HubNode.Position) =>
-  Effect.timeoutFail(one.reached(top), {
+  Effect.timeoutFailCause(one.reached(top), {
     duration: "20 seconds",
-    onTimeout: () => new Error(`${one.name} is at ${one.position}, and the stream at ${top.epoch} ${top.offset}`)
+    onTimeout: () => Cause.die(`${one.name} is at ${one.position}, and the stream at ${top.epoch} ${top.offset}`)
   })
 
 describe.runIf(isRedisInstalled)("while 200 are published per second to twelve clients on three nodes", () => {
