@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { disconnects, ProtocolError } from "../../src/channels/ProtocolCode.js"
-import { call, connected, inSeconds, refusal, sdk, serve, token, user } from "./support.js"
+import { call, connected, inSeconds, open, refusal, sdk, serve, token, user, wire } from "./support.js"
 
 const codes = (all: ReadonlyArray<{ readonly code: number }>) => all.map(({ code }) => code)
 
@@ -394,6 +394,61 @@ describe("presence", () => {
           asked ? ["join", "join", "leave"] : []
         )
       }
+    }))
+
+  it.scopedLive("joins and leaves are asked for in vain without the right to presence, unless all get them", () =>
+    Effect.gen(function*() {
+      const secret = {
+        ...open,
+        presence: true,
+        joinLeave: true,
+        allowPresenceForClient: false,
+        allowPresenceForAnonymous: false
+      }
+      const server = yield* serve({
+        namespaces: {
+          secret,
+          told: { ...secret, forcePushJoinLeave: true },
+          members: { ...secret, allowPresenceForSubscriber: true },
+          users: { ...secret, allowPresenceForClient: true }
+        }
+      })
+      const ada = yield* user(server, "ada")
+      const anonymous = yield* connected(server)
+      for (
+        const [watcher, channel, mayAsk, hears] of [
+          [ada, "secret:x", false, false],
+          [ada, "told:x", false, true],
+          [ada, "members:x", true, true],
+          [ada, "users:x", true, true],
+          [anonymous, "users:x", false, false]
+        ] as const
+      ) {
+        const seen = yield* watcher.subscribe(channel, { joinLeave: true })
+        if (mayAsk) yield* call(() => watcher.client.presence(channel))
+        else assert.strictEqual(yield* refusal(() => watcher.client.presence(channel)), 103)
+        const bob = yield* user(server, "bob")
+        const { sub } = yield* bob.subscribe(channel)
+        sub.unsubscribe()
+        yield* bob.settled
+        yield* server.channels.publish(channel, "end")
+        yield* seen.next("publication")
+        const heard = [...seen.heard("join"), ...seen.heard("leave")].map(({ info }) => info.user)
+        assert.deepStrictEqual(heard.filter((name) => name === "bob"), hears ? ["bob", "bob"] : [], channel)
+      }
+    }))
+
+  it.scopedLive("nor does it help to ask for them when connecting", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        namespaces: { secret: { ...open, joinLeave: true, allowPresenceForClient: false } }
+      })
+      const watcher = yield* wire(server)
+      const asked = { "secret:x": { join_leave: true } }
+      yield* watcher.ask({ id: 1, connect: { token: token({ user: "ada", subs: { "secret:x": {} } }), subs: asked } })
+      yield* (yield* user(server, "bob")).subscribe("secret:x")
+      yield* server.channels.publish("secret:x", "end")
+      assert.deepStrictEqual(yield* watcher.next, { push: { channel: "secret:x", pub: { data: "end" } } })
     }))
 })
 
