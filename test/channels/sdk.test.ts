@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { UnauthorizedError } from "centrifuge"
+import { Centrifuge as Protobuf } from "centrifuge/build/protobuf"
 import { Disconnect } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import { WebSocket } from "ws"
 import { disconnects, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import { call, connected, inSeconds, open, refusal, sdk, serve, token, user, wire } from "./support.js"
 
@@ -34,6 +36,21 @@ describe("connecting", () => {
       const { clients } = yield* call(() => sub.sub.presence())
       assert.deepStrictEqual(Object.keys(clients), [id])
       assert.deepInclude(clients[id], { user: "ada", client: id, connInfo: { name: "Ada" } })
+    }))
+
+  it.scopedLive("a client that speaks Protobuf does not get in", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = new Protobuf(server.url, { websocket: WebSocket, minReconnectDelay: 60_000 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => client.disconnect()))
+      const error = Effect.async<number>((resume) => {
+        client.once("error", ({ error }) => resume(Effect.succeed(error.code)))
+        client.connect()
+      })
+      // Of an answer that is not 101 the SDK learns no more than that.
+      assert.strictEqual(yield* error, 2)
+      assert.strictEqual(client.state, "connecting")
+      assert.deepStrictEqual(server.asked.connect, [])
     }))
 
   it.scopedLive("the authenticator sees what the client says", () =>
