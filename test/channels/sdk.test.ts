@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { UnauthorizedError } from "centrifuge"
 import { Centrifuge as Protobuf } from "centrifuge/build/protobuf"
-import { Disconnect } from "effect-ws-hub"
+import { Disconnect, HubMetrics } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { WebSocket } from "ws"
@@ -47,10 +48,12 @@ describe("connecting", () => {
         client.once("error", ({ error }) => resume(Effect.succeed(error.code)))
         client.connect()
       })
+      const refusals = Metric.value(HubMetrics.refusals("subprotocol"))
+      const { count } = yield* refusals
       // Of an answer that is not 101 the SDK learns no more than that.
       assert.strictEqual(yield* error, 2)
+      assert.strictEqual((yield* refusals).count, count + 1)
       assert.strictEqual(client.state, "connecting")
-      assert.deepStrictEqual(server.asked.connect, [])
     }))
 
   it.scopedLive("the authenticator sees what the client says", () =>
