@@ -280,7 +280,8 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
 
 /**
  * What a mount serves channels with: `NodeUpgrade.layer("/connection/websocket", Channels.mount)`. The ends that the hub
- * decides have the protocol's codes.
+ * decides have the protocol's codes. Only its JSON form is spoken: who offers other subprotocols alone is refused with
+ * 400, and who asks for Protobuf in the URL is closed with 3506.
  *
  * @since 1.0.0
  * @category constructors
@@ -288,6 +289,7 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
 export const mount: {
   readonly handler: (connection: Connection) => Effect.Effect<void, Disconnect, Channels>
   readonly closeWith: CloseWords
+  readonly subprotocols: ReadonlyArray<string>
 } = {
   handler: (connection) => Effect.flatMap(Channels, (channels) => channels.serve(connection)),
   closeWith: {
@@ -296,5 +298,6 @@ export const mount: {
     slowConsumer: disconnects.slow,
     rateLimit: disconnects.tooManyRequests,
     drain: disconnects.shutdown
-  }
+  },
+  subprotocols: ["centrifuge-json"]
 }

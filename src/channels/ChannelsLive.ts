@@ -89,6 +89,14 @@ const subscribe = (
     return Stream.map(Stream.concat(Stream.fromIterable(missed), live), Node.parsed)
   })
 
+/** Whether the URL of a handshake asks for the protocol's binary form. */
+const asksForProtobuf = (url: string): boolean => {
+  const start = url.indexOf("?")
+  if (start < 0) return false
+  const query = new URLSearchParams(url.slice(start))
+  return query.get("format") === "protobuf" || query.get("cf_protocol") === "protobuf"
+}
+
 /**
  * Builds the service in the current scope. When the scope closes, its clients are drained with 3001 while broker and
  * presence are still there. The error names the option that is wrong.
@@ -117,6 +125,7 @@ export const make = (
     const serve = (connection: Connection): Effect.Effect<void, Disconnect> =>
       Effect.suspend(() => {
         if (node.isClosed) return Effect.fail(disconnects.shutdown)
+        if (asksForProtobuf(connection.handshake.url)) return Effect.fail(disconnects.inappropriateProtocol)
         const session = new Session(node, connection)
         // An interrupt between the two would leave the session in the roster.
         const open = Effect.suspend(() => {

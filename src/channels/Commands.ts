@@ -112,7 +112,7 @@ const unsubscribe = (session: Session, { channel, id }: Of<"unsubscribe">): Hand
 /** Decides at once and in few steps, since it is what clients do most: it runs when the command is handled. */
 const publish = (session: Session, command: Of<"publish">): Handled => {
   const { channel, data, id } = command
-  const { node, user } = session
+  const { node } = session
   const found = node.namespaceOf(channel)
   if (Either.isLeft(found)) return Effect.fail(found.left)
   const namespace = found.right
@@ -129,9 +129,7 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
       )
     )
   }
-  if (!node.config.insecure && !Access.allows(namespace.publish, user, session.isSubscriber(channel))) {
-    return Effect.fail(errors.permissionDenied)
-  }
+  if (!session.may("publish", namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
   const { underWay } = session
   if (underWay === undefined || namespace.coalesceWindow > 0) {
     return node.publish(channel, namespace, data, {}, info, reply)
@@ -148,9 +146,9 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
 
 const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>
   inNamespace(session, channel, "history", (namespace): Handled => {
-    const { node, user } = session
+    const { node } = session
     if (!namespace.presence) return Effect.fail(errors.notAvailable)
-    if (!node.config.insecure && !Access.allows(namespace.readPresence, user, session.isSubscriber(channel))) {
+    if (!session.may("readPresence", namespace, session.isSubscriber(channel))) {
       return Effect.fail(errors.permissionDenied)
     }
     return _tag === "presence"
@@ -162,7 +160,9 @@ const history = (session: Session, { channel, id, options }: Of<"history">): Han
   inNamespace(session, channel, "history", (namespace) => {
     const { node } = session
     if (namespace.stream === undefined) return Effect.fail(errors.notAvailable)
-    if (!session.mayReadHistory(namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
+    if (!session.may("readHistory", namespace, session.isSubscriber(channel))) {
+      return Effect.fail(errors.permissionDenied)
+    }
     const limit = Math.min(options.limit ?? Infinity, node.config.historyLimit)
     return Effect.map(
       node.history(channel, namespace, { ...options, limit: limit === Infinity ? undefined : limit }),

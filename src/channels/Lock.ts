@@ -52,3 +52,25 @@ export class Lock {
     )
   }
 }
+
+const stripes = 64
+
+const stripeOf = (name: string): number => {
+  let hash = 0
+  for (let index = 0; index < name.length; index++) hash = (hash * 31 + name.charCodeAt(index)) | 0
+  return (hash >>> 0) % stripes
+}
+
+/**
+ * Locks of names; each is shared by many.
+ *
+ * @internal
+ */
+export class Locks {
+  private readonly last = new Lock()
+  private readonly others = Array.from({ length: stripes - 1 }, () => new Lock())
+
+  of(name: string): Lock {
+    return this.others[stripeOf(name)] ?? this.last
+  }
+}

@@ -80,7 +80,7 @@ export class Node {
     this.clock = clock
     this.fork = fork
     this.startedAt = this.now()
-    this.members = new Members(hub, broker, (subscription) => subscription.session.onGap(subscription))
+    this.members = new Members(hub, broker, (subscription) => subscription.session.onGap(subscription), fork)
   }
 
   /** Milliseconds, of a clock that is never set back. */

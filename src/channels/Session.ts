@@ -239,9 +239,9 @@ export class Session {
     return this.subscriptions.get(channel)?.status === "Live"
   }
 
-  /** Whether the client may read the history, and so may ask for positions and recovery. */
-  mayReadHistory(namespace: Namespace, isSubscriber: boolean): boolean {
-    return this.node.config.insecure || Access.allows(namespace.readHistory, this.user, isSubscriber)
+  /** Whether an option lets the client do this. */
+  may(operation: "publish" | "readHistory" | "readPresence", namespace: Namespace, isSubscriber: boolean): boolean {
+    return this.node.config.insecure || Access.allows(namespace[operation], this.user, isSubscriber)
   }
 
   /** Seconds until the connection expires, if it is the client that refreshes it. */

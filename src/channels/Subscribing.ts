@@ -41,7 +41,7 @@ export interface Prepared {
 const settle = (subscription: Subscription, grant: Grant, params: Asked | undefined): void => {
   const { namespace, session } = subscription
   const { override } = grant
-  const mayAsk = session.mayReadHistory(namespace, true)
+  const mayAsk = session.may("readHistory", namespace, true)
   // Where publications may be dropped on purpose, a position would only tell of it as a fault.
   const hasStream = namespace.stream !== undefined && namespace.overflow === "disconnect"
   subscription.recoverable = hasStream && (
@@ -53,8 +53,11 @@ const settle = (subscription: Subscription, grant: Grant, params: Asked | undefi
         params?.positioned === true && (namespace.allowPositioning || mayAsk)
       )
   subscription.announced = subscription.option("joinLeave", override)
-  subscription.hearsJoins = subscription.announced &&
-    (params?.joinLeave === true || subscription.option("forcePushJoinLeave", override))
+  // Joins and leaves tell what presence does.
+  subscription.hearsJoins = subscription.announced && (
+    subscription.option("forcePushJoinLeave", override) ||
+    params?.joinLeave === true && session.may("readPresence", namespace, true)
+  )
   subscription.info = grant.info
   subscription.expireAt = grant.expireAt
 }

@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
 import { disconnects, errors } from "../../src/channels/ProtocolCode.js"
-import { type Document, inSeconds, online, serve, wire } from "./support.js"
+import { connect as connectWith, refused } from "../node/support.js"
+import { type Document, inSeconds, online, serve, Wire, wire } from "./support.js"
 
 const bad = { code: 3501, reason: "bad request" }
 
@@ -134,6 +135,52 @@ describe("frames", () => {
     Effect.gen(function*() {
       const client = yield* online(yield* serve())
       assert.deepStrictEqual(yield* client.ask(subscribe(4294967295, "x")), [{ id: 4294967295, subscribe: {} }])
+    }))
+})
+
+describe("the form of the protocol", () => {
+  const json = ["centrifuge-json"]
+  const protobuf = ["centrifuge-protobuf"]
+
+  it.scopedLive("is JSON: whether a client says so, gives a choice, or says nothing", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serve()
+      for (const [protocols, chosen] of [[json, json[0]], [[...protobuf, ...json], json[0]], [[], ""]] as const) {
+        const client = new Wire(yield* connectWith(url, { protocols: [...protocols] }))
+        assert.strictEqual(client.peer.ws.protocol, chosen)
+        const [reply] = yield* client.ask(connect)
+        assert.property(reply, "connect")
+      }
+    }))
+
+  it.scopedLive("refuses Protobuf, and whatever else is not spoken, with 400 and what is", () =>
+    Effect.gen(function*() {
+      const { hub, url } = yield* serve()
+      for (const protocols of [protobuf, ["chat"]]) {
+        const answer = yield* refused(url, { protocols })
+        assert.strictEqual(answer.status, 400)
+        assert.include(answer.body, "centrifuge-json")
+      }
+      assert.strictEqual(yield* hub.size, 0)
+    }))
+
+  for (const query of ["format=protobuf", "cf_protocol=protobuf", "x=1&cf_protocol=protobuf&y"]) {
+    it.scopedLive(`closes with 3506 who asks for Protobuf by ?${query}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        const client = yield* wire({ url: `${server.url}?${query}` })
+        assert.deepStrictEqual(yield* client.rest, [])
+        assert.deepStrictEqual(yield* client.closed, { code: 3506, reason: "inappropriate protocol" })
+      }))
+  }
+
+  it.scopedLive("may be asked for in the URL, beside what else there is", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const query of ["", "format=json", "cf_protocol_version=v2", "a=format=protobuf", "%E0%A4%A&?#"]) {
+        const [reply] = yield* (yield* wire({ url: `${server.url}?${query}` })).ask(connect)
+        assert.property(reply, "connect")
+      }
     }))
 })
 
