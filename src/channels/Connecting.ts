@@ -81,7 +81,8 @@ export const connect = (
         ttl: session.ttl,
         data: credentials.data,
         subscriptions: results,
-        ping: node.config.pingInterval / 1000
+        ping: node.config.pingInterval / 1000,
+        pong: node.config.pingInterval > 0 && node.config.pongTimeout !== Infinity
       }))
       // Not before: a connection that fails replaces none.
       for (const other of replaced) other.close(disconnects.connectionLimit)

@@ -334,6 +334,8 @@ export interface ConnectResult {
   readonly subscriptions: ReadonlyMap<string, SubscribeResult>
   /** Seconds between pings; 0: none. */
   readonly ping: number
+  /** Whether an answer to them is expected. */
+  readonly pong: boolean
 }
 
 const reply = (id: number, key: string, body: string): string => `{"id":${id},"${key}":${body}}`
@@ -370,7 +372,7 @@ export const replies = {
               ).join(",")
             }}`) +
           numberMember("ping", result.ping) +
-          trueMember("pong", result.ping > 0)
+          trueMember("pong", result.pong)
       )
     ),
   subscribe: (id: number, result: SubscribeResult) => reply(id, "subscribe", subscribeResult(result)),

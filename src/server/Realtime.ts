@@ -15,19 +15,21 @@ const limit = (count: number): number => count === Infinity ? 0 : count
 /**
  * The channels service.
  */
-export const channels = ({ client, namespaces }: ServerConfig, version: string) =>
-  ChannelsLive.layer({
+export const channels = ({ client, namespaces }: ServerConfig, version: string) => {
+  const { enabled, ...personalChannel } = client.personalChannel
+  return ChannelsLive.layer({
     ...namespaces,
     insecure: client.insecure,
     version,
     pingInterval: client.pingInterval,
     pongTimeout: client.pongTimeout,
     channelLimit: limit(client.channelLimit),
-    personalChannel: client.personalChannel.enabled ? client.personalChannel : undefined
+    personalChannel: enabled ? personalChannel : undefined
   }).pipe(
     // Not `insecure`, which would be a second warning beside the program's own.
     Layer.provide(Tokens.layer({ ...client.token, allowAnonymous: client.allowAnonymous || client.insecure }))
   )
+}
 
 /**
  * `/connection/websocket`, and the server API if there are keys for it.

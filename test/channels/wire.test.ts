@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
+import * as TestClock from "effect/TestClock"
 import { disconnects, errors } from "../../src/channels/ProtocolCode.js"
 import { connect as connectWith, refused } from "../node/support.js"
 import { type Document, inSeconds, online, serve, Wire, wire } from "./support.js"
@@ -281,6 +282,20 @@ describe("pings", () => {
       assert.deepStrictEqual(yield* client.next, {})
       yield* client.send(subscribe(2, "x"))
       assert.deepStrictEqual(yield* client.closed, { code: 3012, reason: "no pong" })
+    }))
+
+  it.scoped("without a time for pongs none is asked for, and none is missed", () =>
+    Effect.gen(function*() {
+      const client = yield* wire(yield* serve({ pingInterval: 1000, pongTimeout: 0 }))
+      const [reply] = yield* client.ask(connect)
+      assert.deepInclude(reply?.["connect"], { ping: 1 })
+      assert.notProperty(reply?.["connect"], "pong")
+      for (let n = 0; n < 5; n++) {
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* client.next, {})
+      }
+      yield* client.send({}, {})
+      assert.deepStrictEqual(yield* client.ask(publish(2, "x", 1)), [{ id: 2, publish: {} }])
     }))
 
   it.scopedLive("pings come every 25 seconds unless told otherwise", () =>
