@@ -147,7 +147,7 @@ export class Connection {
 
   /** What the server sends to this client outside of channels, from when the stream runs. */
   get messages(): Stream.Stream<unknown, SlowReader | ConnectionError> {
-    return this.incoming.stream(() => new Reader(this.bufferSize, () => new SlowReader(this)))
+    return this.incoming.stream(() => new Reader(this.bufferSize, () => new SlowReader({ bufferSize: this.bufferSize })))
   }
 
   /** Waits until it is connected. */
