@@ -38,8 +38,8 @@ export interface Request<out P> {
  */
 export interface Handlers<P, A, S, J, E, R, E1, R1> {
   /**
-   * Grants a subscription, or fails to refuse it. A `Scope` that it requires is the connection's, so what it acquires is
-   * released when the client is gone; unsubscribing releases nothing.
+   * Grants a subscription, or fails to refuse it. It is not asked for one that comes with a token. A `Scope` that it
+   * requires is the subscription's: what it acquires is released when that ends, however it does, or is refused.
    */
   readonly join: (request: Request<P> & { readonly data: J }) => Effect.Effect<Grant | void, E, R>
   /**
@@ -87,20 +87,21 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
       (yield* Effect.context<Exclude<R | R1, Scope.Scope>>()) as Context.Context<Tracer.ParentSpan>
     )
 
-    const onFailure = (error: E | E1): Effect.Effect<never, ProtocolError | Disconnect> =>
+    const onFailure = (error: E | E1 | ProtocolError): Effect.Effect<never, ProtocolError | Disconnect> =>
       error instanceof ProtocolError || error instanceof Disconnect
         ? Effect.fail(error)
         : onError === undefined
         ? Effect.die(error)
         : Effect.suspend(() => Effect.fail(onError(error as Exclude<E | E1, ProtocolError | Disconnect>)))
 
+    /** Decoding is part of the effect: what a schema throws is a defect like any other. */
     const run = <B>(
       name: string,
       scope: Scope.Scope | undefined,
-      effect: () => Effect.Effect<B, E | E1, R | R1>
+      effect: Effect.Effect<B, E | E1 | ProtocolError, R | R1>
     ): Effect.Effect<B, ProtocolError | Disconnect> =>
       Effect.scopedWith((own) =>
-        effect().pipe(
+        effect.pipe(
           Effect.catchAll(onFailure),
           Effect.provide(Context.add(context, Scope.Scope, scope ?? own) as Context.Context<R | R1>)
         )
@@ -115,28 +116,29 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
 
     yield* channels.register({
       matches: channel.matches,
-      subscribe: ({ caller, channel: name, data: raw }) =>
-        Effect.gen(function*() {
-          const params = yield* channel.decodeName(name)
-          const data = yield* channel.join.decode(raw)
-          const grant = yield* run(
-            name,
-            caller.connection?.scope,
-            () => join({ channel: name, params, caller, data })
-          )
-          return grant ?? {}
-        }),
+      subscribe: ({ caller, channel: name, data: raw, scope }) =>
+        run(
+          name,
+          scope,
+          Effect.gen(function*() {
+            const params = yield* channel.decodeName(name)
+            const data = yield* channel.join.decode(raw)
+            return (yield* join({ channel: name, params, caller, data })) ?? {}
+          })
+        ),
       publish: ({ caller, channel: name, data }) =>
-        Effect.gen(function*() {
-          if (handle === undefined) return yield* errors.permissionDenied
-          const params = yield* channel.decodeName(name)
-          const message = yield* channel.send.decode(data)
-          return yield* run(name, undefined, () =>
-            Effect.flatMap(handle({ channel: name, params, caller, message }), (answer) =>
-              answer === undefined
-                ? Effect.succeedNone
-                // What the handler yields is its own affair: the client did nothing wrong.
-                : Effect.map(Effect.orDie(channel.receive.encode(answer)), Option.some)))
-        })
+        run(
+          name,
+          undefined,
+          Effect.gen(function*() {
+            if (handle === undefined) return yield* errors.permissionDenied
+            const params = yield* channel.decodeName(name)
+            const message = yield* channel.send.decode(data)
+            const answer = yield* handle({ channel: name, params, caller, message })
+            if (answer === undefined) return Option.none()
+            // What the handler yields is its own affair: the client did nothing wrong.
+            return Option.some(yield* Effect.orDie(channel.receive.encode(answer)))
+          })
+        )
     })
   }))
