@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { Disconnect } from "../core/HubError.js"
+import { Signal, within } from "../core/Signal.js"
 import type { Grant } from "./Authenticator.js"
 import type { Channel } from "./ChannelDefinition.js"
 import { type Caller, Channels } from "./Channels.js"
@@ -64,13 +65,16 @@ export interface Handlers<P, A, S, J, E, R, E1, R1> {
 export type NeedsOnError<E> = [Exclude<E, ProtocolError | Disconnect>] extends [never] ? unknown
   : { readonly onError: {} }
 
+/** How long the layer's services wait for what runs for clients. */
+const patience = 2000
+
 /**
  * Serves the clients of a channel, for as long as the layer lives.
  *
  * While it does, it decides about every channel whose name has the form of the pattern, instead of the namespace's
- * `allow…` options. Parameters, the data of a subscription and messages are decoded before; what is wrong is error 107.
+ * `allow…` options; after that, clients are told to try again. Parameters, the data of a subscription and messages are decoded before; what is wrong is error 107.
  * The handlers run in the fiber that serves the connection, and are interrupted with it. Their services come from the
- * layer. A defect is logged, and is error 100.
+ * layer, which waits at its end, for two seconds, until they are done. A defect is logged, and is error 100.
  *
  * @since 1.0.0
  * @category layers
@@ -94,6 +98,21 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
         ? Effect.die(error)
         : Effect.suspend(() => Effect.fail(onError(error as Exclude<E | E1, ProtocolError | Disconnect>)))
 
+    let running = 0
+    const changed = new Signal()
+    const counted = <B, E2>(effect: Effect.Effect<B, E2>): Effect.Effect<B, E2> =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => running++),
+        () => effect,
+        () =>
+          Effect.sync(() => {
+            running--
+            changed.notify()
+          })
+      )
+    // Added first, so that it waits when nobody is let in any more.
+    yield* Effect.addFinalizer(() => within(changed.until(() => running === 0), patience))
+
     /** Decoding is part of the effect: what a schema throws is a defect like any other. */
     const run = <B>(
       name: string,
@@ -105,14 +124,17 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
           Effect.catchAll(onFailure),
           Effect.provide(Context.add(context, Scope.Scope, scope ?? own) as Context.Context<R | R1>)
         )
-      ).pipe(Effect.catchAllCause((cause) =>
-        Chunk.isEmpty(Cause.defects(cause))
-          ? Effect.failCause(cause)
-          : Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
-            Effect.annotateLogs({ package: "effect-ws-hub", channel: name }),
-            Effect.zipRight(Effect.fail(errors.internal))
-          )
-      ))
+      ).pipe(
+        counted,
+        Effect.catchAllCause((cause) =>
+          Chunk.isEmpty(Cause.defects(cause))
+            ? Effect.failCause(cause)
+            : Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
+              Effect.annotateLogs({ package: "effect-ws-hub", channel: name }),
+              Effect.zipRight(Effect.fail(errors.internal))
+            )
+        )
+      )
 
     yield* channels.register({
       matches: channel.matches,

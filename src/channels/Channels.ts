@@ -277,7 +277,10 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   ) => Effect.Effect<void, never, R | Scope.Scope>
   /** Sends JSON data to one client, outside of channels. Fails with 107 if it is not JSON. */
   readonly send: (client: string, data: unknown) => Effect.Effect<SendResult, ProtocolError>
-  /** Registers code for some channels, for as long as the scope lives. The newest one that matches decides. */
+  /**
+   * Registers code for some channels, for as long as the scope lives. The newest one that matches decides. After the last
+   * its channels are not open to all: clients are told to try again (100), until the same `matches` is registered anew.
+   */
   readonly register: (handler: ChannelHandler) => Effect.Effect<void, never, Scope.Scope>
   /** Serves one connection of the hub: the handler to mount. */
   readonly serve: (connection: Connection) => Effect.Effect<void, Disconnect>

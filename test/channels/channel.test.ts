@@ -8,6 +8,7 @@ import {
   Either,
   Exit,
   FastCheck as fc,
+  Fiber,
   Layer,
   Logger,
   LogLevel,
@@ -15,6 +16,7 @@ import {
   Schema,
   Scope,
   Stream,
+  TestClock,
   Tracer
 } from "effect"
 import { Disconnect, type HubConfig } from "effect-ws-hub"
@@ -22,7 +24,7 @@ import * as Channel from "../../src/channels/Channel.js"
 import { Channels } from "../../src/channels/Channels.js"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
 import { until } from "../client/support.js"
-import { connected, refusal, serve, user } from "./support.js"
+import { connected, open, refusal, serve, user } from "./support.js"
 import { ada, layer as recording, Recording } from "./support/Recording.js"
 
 const Room = Channel.make("chat:room-{id}", {
@@ -524,6 +526,73 @@ describe("a handler", () => {
         "SyntaxError: Cannot convert two to a BigInt"
       ])
     }))
+})
+
+describe("a handler whose layer closes", () => {
+  const { allowPublishForAnonymous, allowPublishForClient } = open
+  const options = { allowPublishForAnonymous, allowPublishForClient }
+  const Open = Channel.make("open:{id}", { params: { id: Schema.String }, receive: Schema.String, options })
+  type Handlers = Parameters<typeof Channel.handler<{ id: string }, string, never, unknown>>[1]
+
+  const serving = (channels: Channels["Type"], handlers: Handlers) =>
+    Layer.provide(Channel.handler(Open, handlers), Layer.succeed(Channels, channels))
+
+  it.scopedLive("leaves its channels to nobody: clients try again, and nothing is published undecoded", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(Channel.namespaces(Open))
+      const layer = serving(server.channels, { join: () => Effect.void })
+      const [older, newer] = [yield* Scope.make(), yield* Scope.make()]
+      yield* Scope.extend(Layer.build(layer), older)
+      yield* Scope.extend(Layer.build(Layer.fresh(layer)), newer)
+      const client = yield* connected(server)
+      const publish = refusal(() => client.client.publish("open:a", { garbage: 1 }))
+      yield* Scope.close(newer, Exit.void)
+      // The other one still decides.
+      yield* client.subscribe("open:a")
+      assert.strictEqual(yield* publish, 103)
+      yield* Scope.close(older, Exit.void)
+      assert.strictEqual(yield* publish, 100)
+      const sub = client.sub("open:b")
+      assert.strictEqual((yield* sub.next("error")).error.code, 100)
+      yield* Layer.build(layer)
+      yield* sub.next("subscribed")
+      assert.deepStrictEqual(sub.heard("unsubscribed"), [])
+      assert.strictEqual(yield* publish, 103)
+    }))
+
+  it.effect("waits for what it runs for clients, but not for ever", () =>
+    Effect.gen(function*() {
+      const client = yield* Recording
+      const events: Array<string> = []
+      const note = (event: string) => Effect.sync(() => void events.push(event))
+      const go = yield* Deferred.make<void>()
+      const layer = Layer.provide(
+        serving(yield* Channels, {
+          join: ({ params }) => Effect.zipRight(params.id === "a" ? Deferred.await(go) : Effect.never, note("joined"))
+        }),
+        Layer.scopedDiscard(Effect.addFinalizer(() => note("services are gone")))
+      )
+      const closing = (channel: string) =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          yield* Scope.extend(Layer.build(layer), scope)
+          yield* Effect.fork(client.join(channel))
+          yield* Effect.yieldNow()
+          const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+          yield* TestClock.adjust("1999 millis")
+          assert.lengthOf(client.handlers, 0)
+          assert.deepStrictEqual(events, [])
+          return closing
+        })
+      const first = yield* closing("open:a")
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(first)
+      assert.deepStrictEqual(events.splice(0), ["joined", "services are gone"])
+      const second = yield* closing("open:b")
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(second)
+      assert.deepStrictEqual(events, ["services are gone"])
+    }).pipe(Effect.provide(recording)))
 })
 
 describe("what `join` acquires", () => {
