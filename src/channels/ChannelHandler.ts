@@ -72,9 +72,10 @@ const patience = 2000
  * Serves the clients of a channel, for as long as the layer lives.
  *
  * While it does, it decides about every channel whose name has the form of the pattern, instead of the namespace's
- * `allow…` options; after that, clients are told to try again. Parameters, the data of a subscription and messages are decoded before; what is wrong is error 107.
- * The handlers run in the fiber that serves the connection, and are interrupted with it. Their services come from the
- * layer, which waits at its end, for two seconds, until they are done. A defect is logged, and is error 100.
+ * `allow…` options; after that, clients are told to try again. Parameters, the data of a subscription and messages are
+ * decoded before; what is wrong is error 107. The handlers run in the fiber that serves the connection, and are
+ * interrupted with it. Their services come from the layer, which waits at its end, for two seconds, until they are done.
+ * A defect is logged, and is error 100.
  *
  * @since 1.0.0
  * @category layers
