@@ -25,18 +25,13 @@ import * as Node from "./Node.js"
 import * as NodeControl from "./NodeControl.js"
 import type { Presence } from "./Presence.js"
 import { stringify } from "./Protocol.js"
-import {
-  badRequest,
-  disconnects,
-  errors,
-  internalError,
-  type ProtocolError,
-  spoken,
-  unsubscribes
-} from "./ProtocolCode.js"
+import { badRequest, disconnects, errors, internalError, ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
+
+/** What decided about a channel has closed, as a rule since the server does: the client comes again. */
+const unhandled = new ProtocolError({ code: 100, reason: "nobody serves the channel just now", temporary: true })
 
 /** Who calls by the server API. */
 const server: Caller = { client: "", user: "", info: undefined, meta: undefined, connection: undefined }
@@ -224,7 +219,15 @@ export const make = (
             missing
           }))
         }),
-      register: (handler) => node.handlers.add(handler),
+      register: (handler) =>
+        node.handlers.add(handler, {
+          key: handler.matches,
+          entry: {
+            matches: handler.matches,
+            subscribe: () => Effect.fail(unhandled),
+            publish: () => Effect.fail(unhandled)
+          }
+        }),
       serve
     })
   })

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Scope from "effect/Scope"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import * as Connecting from "./Connecting.js"
@@ -81,6 +82,11 @@ const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled =
     if (session.subscriptions.size >= node.config.channelLimit) return Effect.fail(errors.limitExceeded)
     const subscription = new Subscription(session, channel, namespace, false)
     session.subscriptions.set(channel, subscription)
+    const handler = node.handlerOf(channel)
+    const handled = handler && Effect.flatMap(Scope.make(), (scope) => {
+      subscription.scope = scope
+      return handler.subscribe({ channel, data: params.data, caller: session.caller, scope })
+    })
     return Effect.gen(function*() {
       const grant = yield* session.atLeisure(Access.subscribe({
         params,
@@ -88,7 +94,7 @@ const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled =
         namespace,
         insecure: node.config.insecure,
         tokens: node.authenticator,
-        handler: node.handlerOf(channel)
+        handler: handled
       }))
       if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
         return yield* (params.token === "" ? errors.expired : errors.tokenExpired)

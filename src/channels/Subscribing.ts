@@ -5,7 +5,10 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import type { Disconnect } from "../core/HubError.js"
+import { within } from "../core/Signal.js"
 import type { Grant } from "./Authenticator.js"
 import type { BrokerError } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
@@ -174,6 +177,20 @@ export const addPresence = (subscription: Subscription): Effect.Effect<void, Pro
     )
   })
 
+/** What a handler acquired is released. The session waits for it no longer than the hub waits for a peer. */
+const close = ({ channel, scope, session }: Subscription): Effect.Effect<void> =>
+  scope === undefined ? Effect.void : within(
+    Effect.catchAllCause(
+      // What was interrupted would be released in part.
+      Effect.uninterruptible(Scope.close(scope, Exit.void)),
+      (cause) =>
+        Effect.logError("A finalizer of a subscription failed", cause).pipe(
+          Effect.annotateLogs({ package: "effect-ws-hub", channel })
+        )
+    ),
+    session.node.hub.config.closeGrace
+  )
+
 /**
  * Undoes a subscription, however far it came; a second time it does nothing. From the first step on nothing of the
  * channel reaches the client.
@@ -191,7 +208,7 @@ export const release = (subscription: Subscription): Effect.Effect<void> =>
     const info = session.infoIn(subscription)
     const absent = subscription.present ? attempt("remove presence", presence.remove(channel, info)) : Effect.void
     const told = subscription.joined ? attempt("publish a leave", broker.publishLeave(channel, info)) : Effect.void
-    return Effect.all([left, absent, told], { discard: true })
+    return Effect.ensuring(Effect.all([left, absent, told], { discard: true }), close(subscription))
   }).pipe(Effect.uninterruptible)
 
 /**

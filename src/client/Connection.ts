@@ -147,7 +147,9 @@ export class Connection {
 
   /** What the server sends to this client outside of channels, from when the stream runs. */
   get messages(): Stream.Stream<unknown, SlowReader | ConnectionError> {
-    return this.incoming.stream(() => new Reader(this.bufferSize, () => new SlowReader(this)))
+    return this.incoming.stream(() =>
+      new Reader(this.bufferSize, () => new SlowReader({ bufferSize: this.bufferSize }))
+    )
   }
 
   /** Waits until it is connected. */
@@ -162,9 +164,9 @@ export class Connection {
     }
   })
 
-  /** Gives up when it takes longer than requests may take. */
+  /** Gives up when it takes longer than requests may take, in a finalizer too. */
   inTime<A, E1>(effect: Effect.Effect<A, E1>): Effect.Effect<A, E1 | Unanswered> {
-    return Effect.timeoutFail(effect, {
+    return Effect.timeoutFail(Effect.interruptible(effect), {
       duration: this.timeout,
       onTimeout: () => new Unanswered({ code: 1, reason: "timeout" })
     })

@@ -1,6 +1,6 @@
 import { assert, describe, it, vi } from "@effect/vitest"
 import { Centrifuge, Subscription } from "centrifuge"
-import { Client, ConnectionError, Unauthorized } from "effect-ws-hub/client"
+import { Client, ConnectionError, type RequestError, Unauthorized, type Unsubscribed } from "effect-ws-hub/client"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -318,6 +318,24 @@ describe("requests", () => {
       yield* client.publish("kept:x", "in time")
       const { publications } = yield* client.history("kept:x", { limit: 10 })
       assert.deepStrictEqual(publications.map(({ data }) => data), ["in time"])
+    }))
+
+  it.scopedLive("of a finalizer wait no longer either", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const network = new Network()
+      const client = yield* connect(server, { network, timeout: "50 millis" })
+      const subscription = yield* client.subscribe("x")
+      network.down = true
+      yield* network.cut
+      yield* until(() => Effect.runSync(client.state.get)._tag === "Connecting")
+      const codes: Array<string | number> = []
+      const note = (request: Effect.Effect<void, RequestError | Unsubscribed>) =>
+        Effect.addFinalizer(() =>
+          Effect.map(Effect.flip(request), (error) => codes.push(error._tag, error.code)).pipe(Effect.orDie)
+        )
+      yield* Effect.scoped(Effect.zipRight(note(client.publish("x", 1)), note(subscription.publish(1))))
+      assert.deepStrictEqual(codes, ["Unanswered", 1, "Unanswered", 1])
     }))
 })
 

@@ -192,6 +192,28 @@ describe("a reader that is slow", () => {
       assert.deepInclude(yield* failure(dropping.publications), { _tag: "Gap", reason: "overflow", lost: 3 })
       assert.deepStrictEqual(yield* data(dropping, 2), [4, 5])
     }))
+
+  it.scopedLive("is told its buffer's size, and nothing else of the client", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server, { claims: { user: "ada" }, bufferSize: 1 })
+      const { client: id } = yield* client.connected
+      const [begun, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const reading = yield* Effect.fork(
+        failure(Stream.tap(
+          client.messages,
+          () => Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))
+        ))
+      )
+      yield* Effect.yieldNow()
+      yield* server.channels.send(id, 1)
+      yield* Deferred.await(begun)
+      for (const message of [2, 3]) yield* server.channels.send(id, message)
+      // Behind them on the same socket.
+      yield* client.subscribe("x")
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepStrictEqual(Object.entries(yield* Fiber.join(reading)), [["bufferSize", 1], ["_tag", "SlowReader"]])
+    }))
 })
 
 describe("subscribers of one channel", () => {
