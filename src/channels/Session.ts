@@ -276,7 +276,10 @@ export class Session {
   private pong(): Effect.Effect<void, Disconnect> {
     return Effect.suspend(() => {
       if (this.pings === 0) return Effect.fail(disconnects.badRequest)
-      this.pongAt = --this.pings === 0 ? Infinity : this.node.now() + this.node.config.pongTimeout
+      const { config: { pingInterval, pongTimeout } } = this.node
+      const now = this.node.now()
+      if (this.pings === 1) ChannelMetrics.pongLatency.unsafeUpdate((now - this.pingAt + pingInterval) / 1000, [])
+      this.pongAt = --this.pings === 0 ? Infinity : now + pongTimeout
       return Effect.void
     })
   }
