@@ -173,12 +173,12 @@ export class Session {
   }
 
   private run(command: Asked): Commands.Handled {
-    if (command._tag !== "connect") {
-      const handled = Commands.handle(this, command)
-      return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
+    if (command._tag === "connect") {
+      this.status = "Connecting"
+      return Commands.traced(command, Connecting.connect(this, command, () => this.connected()))
     }
-    this.status = "Connecting"
-    return Connecting.connect(this, command, () => this.connected())
+    const handled = Commands.traced(command, Commands.handle(this, command))
+    return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
   }
 
   /** Code of the application may take its time: replies do not wait for it, and no pong is expected meanwhile. */
