@@ -24,7 +24,6 @@ import type { Namespace } from "./Namespace.js"
 import * as Node from "./Node.js"
 import * as NodeControl from "./NodeControl.js"
 import type { Presence } from "./Presence.js"
-import { stringify } from "./Protocol.js"
 import {
   badRequest,
   disconnects,
@@ -34,6 +33,7 @@ import {
   spoken,
   unsubscribes
 } from "./ProtocolCode.js"
+import { stringify } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"

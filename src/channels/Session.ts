@@ -28,8 +28,9 @@ import * as Connecting from "./Connecting.js"
 import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
-import * as Protocol from "./Protocol.js"
 import { disconnects, errors, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
+import * as ProtocolCommand from "./ProtocolCommand.js"
+import { pushes, replies } from "./ProtocolReply.js"
 import type { ClientInfo } from "./Publication.js"
 import { RateLimit } from "./RateLimit.js"
 import * as Subscribing from "./Subscribing.js"
@@ -38,7 +39,7 @@ import { UnderWay } from "./UnderWay.js"
 
 const decoder = new TextDecoder()
 
-type Asked = Exclude<Protocol.Command, { _tag: "pong" }>
+type Asked = Exclude<ProtocolCommand.Command, { _tag: "pong" }>
 
 /** Time that a change from outside waits for the command that is being handled. */
 const patience = 5000
@@ -144,7 +145,7 @@ export class Session {
   }
 
   private onDocument(document: string): Effect.Effect<void, Disconnect> {
-    const command = Protocol.decode(document)
+    const command = ProtocolCommand.decode(document)
     if (!("_tag" in command) || command._tag === "Disconnect") return Effect.fail(disconnects.badRequest)
     const allowed = command._tag === "connect" ? this.status === "Waiting" : this.status === "Connected"
     if (!allowed) return Effect.fail(disconnects.badRequest)
@@ -159,7 +160,7 @@ export class Session {
   refusal(command: Asked, error: ProtocolError): string {
     ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
     this.node.fork(this.node.complain(command._tag, error))
-    return Protocol.replies.error(command.id, error)
+    return replies.error(command.id, error)
   }
 
   private refuse(command: Asked, error: ProtocolError): Effect.Effect<void> {
@@ -167,7 +168,7 @@ export class Session {
       if (command._tag === "connect") this.status = "Refused"
       ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
       // Nobody waits for an answer to `send`.
-      if (command._tag !== "send") this.reply(Protocol.replies.error(command.id, error))
+      if (command._tag !== "send") this.reply(replies.error(command.id, error))
       return this.node.complain(command._tag, error)
     })
   }
@@ -297,7 +298,7 @@ export class Session {
       this.pingAt = now + config.pingInterval
       this.pongAt = Math.min(this.pongAt, now + config.pongTimeout)
       this.pings++
-      this.push(Protocol.pushes.ping)
+      this.push(pushes.ping)
     }
     const { clientRefresh, expireAt = Infinity } = this.credentials
     if (unixTime >= expireAt + (clientRefresh ? config.expiredDelay / 1000 : 0)) return this.close(disconnects.expired)
