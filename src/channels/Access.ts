@@ -8,8 +8,8 @@ import type { Disconnect } from "../core/HubError.js"
 import type { Authenticator, Grant } from "./Authenticator.js"
 import type { Caller } from "./Channels.js"
 import type { Access, Namespace } from "./Namespace.js"
-import type { SubscribeParams } from "./Protocol.js"
 import { errors, type ProtocolError } from "./ProtocolCode.js"
+import type { SubscribeParams } from "./ProtocolCommand.js"
 
 /** The users that a channel names: what follows its last `#`, separated by commas. */
 const namesUser = (channel: string, user: string): boolean =>

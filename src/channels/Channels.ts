@@ -287,9 +287,8 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
 }>() {}
 
 /**
- * What a mount serves channels with: `NodeUpgrade.layer("/connection/websocket", Channels.mount)`. The ends that the hub
- * decides have the protocol's codes. Only its JSON form is spoken: who offers other subprotocols alone is refused with
- * 400, and who asks for Protobuf in the URL is closed with 3506.
+ * What a mount serves channels with: `NodeUpgrade.layer("/connection/websocket", Channels.mount)`. Ends that the hub decides
+ * have the protocol's codes. Who asks for Protobuf is refused with 400, or closed with 3506 if its URL does.
  *
  * @since 1.0.0
  * @category constructors

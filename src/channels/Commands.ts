@@ -3,15 +3,19 @@
  *
  * @since 1.0.0
  */
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import * as Connecting from "./Connecting.js"
 import type { Namespace } from "./Namespace.js"
-import { type Command, replies, stringify } from "./Protocol.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import type { Command } from "./ProtocolCommand.js"
+import { replies, stringify } from "./ProtocolReply.js"
 import type { Session } from "./Session.js"
 import * as Subscribing from "./Subscribing.js"
 import { Subscription, ttlOf } from "./Subscription.js"
@@ -50,6 +54,43 @@ export const handle = (session: Session, command: Exclude<Command, { _tag: "pong
     case "ping":
       return Effect.fail(errors.notAvailable)
   }
+}
+
+/** What a span may tell of a command: no token, no data, and of a name that is no channel's as much as of one that is. */
+const attributesOf = (command: Exclude<Command, { _tag: "pong" }>): Readonly<Record<string, string>> | undefined => {
+  switch (command._tag) {
+    case "connect":
+    case "refresh":
+      return {}
+    case "subscribe":
+      return { channel: command.params.channel.slice(0, mostShown) }
+    case "sub_refresh":
+      return { channel: command.channel.slice(0, mostShown) }
+    case "rpc":
+      return { method: command.method.slice(0, mostShown) }
+    default:
+      return undefined
+  }
+}
+
+const mostShown = 255
+
+/** Effect's own, which shows its spans to nobody. */
+const noTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/**
+ * In a span of its own, if it runs code of the application as a rule; what clients do most has none. It has no parent:
+ * what was traced when the connection came to be has long ended.
+ *
+ * @internal
+ */
+export const traced = (command: Exclude<Command, { _tag: "pong" }>, handled: Handled): Handled => {
+  const attributes = attributesOf(command)
+  if (attributes === undefined) return handled
+  const options = { attributes, captureStackTrace: false, root: true }
+  return Effect.tracerWith((tracer) =>
+    tracer === noTracer ? handled : Effect.withSpan(handled, `Session.${command._tag}`, options)
+  )
 }
 
 /** The namespace of a channel, unless the client does this too often. */

@@ -12,7 +12,7 @@ import type { Broker, BrokerError, BrokerEvent } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
 import { Locks } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
-import { pushes } from "./Protocol.js"
+import { pushes } from "./ProtocolReply.js"
 import type { Live } from "./Recovery.js"
 import type { Subscription } from "./Subscription.js"
 

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import { WebSocket } from "ws"
 import { disconnects, ProtocolError } from "../../src/channels/ProtocolCode.js"
 import { call, connected, inSeconds, open, refusal, sdk, serve, token, user, wire } from "./support.js"
@@ -687,6 +688,60 @@ describe("channels that need more than a name", () => {
       const nobody = yield* connected(server)
       yield* nobody.settled
       assert.deepStrictEqual(nobody.heard("subscribed"), [])
+    }))
+})
+
+describe("spans", () => {
+  it.scopedLive("of what a client asks for, with names and outcomes, and without tokens, data or publications", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        span: (...args) => {
+          const span = native.span(...args)
+          spans.push(span)
+          return span
+        },
+        context: native.context
+      })
+      const server = yield* serve().pipe(Effect.withTracer(tracer), Effect.withSpan("building"))
+      yield* server.channels.rpc("echo", (data) => Effect.withSpan(Effect.succeed(data), "application"))
+      const connection = token({ user: "ada", info: "s3cret", expireAt: inSeconds(60) })
+      const client = yield* wire(server)
+      yield* client.ask({ id: 1, connect: { token: connection, data: "s3cret" } })
+      yield* client.ask(
+        { id: 2, subscribe: { channel: "x", data: "s3cret" } },
+        {
+          id: 3,
+          subscribe: { channel: "closed:x", token: token({ user: "ada", fail: { code: 103 }, info: "s3cret" }) }
+        },
+        { id: 4, rpc: { method: "echo", data: "s3cret" } },
+        { id: 5, rpc: { method: "x".repeat(1000), data: null } },
+        { id: 6, refresh: { token: connection } },
+        { id: 7, sub_refresh: { channel: "x", token: token({ user: "ada", channel: "x", info: "s3cret" }) } },
+        { id: 8, history: { channel: "kept:x" } },
+        { id: 9, unsubscribe: { channel: "x" } },
+        { id: 10, publish: { channel: "y", data: "s3cret" } }
+      )
+      const told = spans.filter(({ name }) => name.startsWith("Session.")).map(
+        ({ attributes, name, parent, status }) => {
+          assert.isTrue(Option.isNone(parent))
+          const outcome = status._tag === "Ended" ? status.exit._tag : status._tag
+          return [name, Object.fromEntries(attributes), outcome]
+        }
+      )
+      assert.deepStrictEqual(told, [
+        ["Session.connect", {}, "Success"],
+        ["Session.subscribe", { channel: "x" }, "Success"],
+        ["Session.subscribe", { channel: "closed:x" }, "Failure"],
+        ["Session.rpc", { method: "echo" }, "Success"],
+        ["Session.rpc", { method: "x".repeat(255) }, "Failure"],
+        ["Session.refresh", {}, "Success"],
+        ["Session.sub_refresh", { channel: "x" }, "Success"]
+      ])
+      const application = spans.find(({ name }) => name === "application")
+      const parent = Option.getOrUndefined(application?.parent ?? Option.none())
+      assert.strictEqual(parent?.spanId, spans.find(({ attributes }) => attributes.get("method") === "echo")?.spanId)
     }))
 })
 

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as TestClock from "effect/TestClock"
+import * as ChannelMetrics from "../../src/channels/ChannelMetrics.js"
 import { disconnects, errors } from "../../src/channels/ProtocolCode.js"
 import { connect as connectWith, refused } from "../node/support.js"
 import { type Document, inSeconds, online, serve, Wire, wire } from "./support.js"
@@ -252,6 +255,38 @@ describe("pings", () => {
         yield* client.send({})
       }
       assert.deepStrictEqual(yield* client.next, {})
+    }))
+
+  it.scoped("the time from a ping to its pong is measured, that of the newest where more are owed", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ pingInterval: 1000, pongTimeout: 900 })
+      const gate = yield* Deferred.make<void>()
+      yield* server.channels.rpc("wait", () => Deferred.await(gate))
+      const client = yield* online(server)
+      const before = yield* Metric.value(ChannelMetrics.pongLatency)
+      const measured = Effect.map(Metric.value(ChannelMetrics.pongLatency), ({ count, sum }) => ({
+        count: count - before.count,
+        seconds: sum - before.sum
+      }))
+      // The first comes after half of the interval or more.
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* client.next, {})
+      yield* TestClock.adjust("200 millis")
+      yield* client.send({}, { id: 2, rpc: { method: "nobody answers" } })
+      yield* client.next
+      const one = yield* measured
+      assert.strictEqual(one.count, 1)
+      assert.isAtLeast(one.seconds, 0.2)
+      assert.isAtMost(one.seconds, 0.701)
+      yield* client.send({ id: 3, rpc: { method: "wait" } })
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* client.take(2), [{}, {}])
+      yield* Deferred.succeed(gate, undefined)
+      yield* client.send({}, {}, { id: 4, rpc: { method: "nobody answers" } })
+      yield* client.take(2)
+      const two = yield* measured
+      assert.strictEqual(two.count, 2)
+      assert.isAtMost(two.seconds - one.seconds, 0.701)
     }))
 
   it.scopedLive("a pong that was not asked for closes with 3501", () =>
