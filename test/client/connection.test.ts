@@ -359,7 +359,7 @@ describe("requests", () => {
       const subscription = yield* client.subscribe("x")
       network.down = true
       yield* network.cut
-      yield* until(() => Effect.runSync(client.state.get)._tag === "Connecting")
+      yield* until(() => client.state.get.pipe(Effect.runSync)._tag === "Connecting")
       const codes: Array<string | number> = []
       const note = (request: Effect.Effect<void, RequestError | Unsubscribed>) =>
         Effect.addFinalizer(() =>
