@@ -112,7 +112,7 @@ const chat = (name: string, text: string) =>
       (line) =>
         room.publish(
           line.startsWith("/name ") ? { _tag: "Rename", title: line.slice(6) } : { _tag: "Say", text: line.trim() }
-        ).pipe(Effect.catchTag("ProtocolError", Console.error))
+        ).pipe(Effect.catchTags({ ProtocolError: Console.error, Unanswered: Console.error }))
     )
     yield* Effect.raceFirst(hear, say)
   }).pipe(Effect.scoped)

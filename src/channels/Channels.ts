@@ -33,7 +33,7 @@ export interface PublishOptions {
 
 /**
  * Which part of a channel's history to read; see `HistoryRequest` of the broker. `limit` absent: all, up to the
- * server's own limit.
+ * server's own limit; for a client, none.
  *
  * @since 1.0.0
  * @category models

@@ -10,7 +10,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Stream from "effect/Stream"
 import { Signal } from "../core/Signal.js"
 import { ConnectionError, SlowReader, Unanswered } from "./ClientError.js"
-import { type ClientOptions, defaults, defined, millis, tokenText } from "./ClientOptions.js"
+import { type ClientOptions, defaults, defined, millis, tokenText, unsendable } from "./ClientOptions.js"
 import { latest, Reader, Readers } from "./Reader.js"
 import { type Fetch, listen, requestError } from "./Sdk.js"
 import type { RequestError } from "./Subscription.js"
@@ -70,8 +70,11 @@ export interface Disconnected {
  */
 export type ClientState = Connecting | Connected | Disconnected
 
+/** Newer sockets take those of HTTP for their own. */
+const protocols = new Set(["ws:", "wss:", "http:", "https:"])
+
 /** Of these the application may have to know; the others say that the network is as networks are. */
-const worthAWarning = new Set(["configuration", "connectToken", "refreshToken", "subscribeToken"])
+const worthAWarning = new Set(["configuration", "connectToken", "refreshToken", "subscribe", "subscribeToken"])
 
 /** @internal */
 export class Connection {
@@ -89,8 +92,12 @@ export class Connection {
   private readonly ignore: () => void
   private tokenFailure: Cause.Cause<unknown> | undefined
 
-  /** Throws what the SDK throws. */
+  /** Throws what is wrong with the options, and what the SDK throws. */
   constructor(runtime: Runtime.Runtime<never>, options: Omit<ClientOptions, "getToken">, fetch: Fetch | undefined) {
+    const { protocol } = new URL(options.url)
+    if (!protocols.has(protocol)) throw new TypeError(`No socket speaks ${protocol}`)
+    const wrong = unsendable(options.data)
+    if (wrong !== undefined) throw new TypeError(wrong)
     this.runtime = runtime
     this.timeout = millis(options.timeout) ?? defaults.timeout
     this.bufferSize = options.bufferSize ?? defaults.bufferSize

@@ -614,7 +614,7 @@ describe("what `join` acquires", () => {
             if (id === "stuck") yield* Effect.addFinalizer(() => Effect.never)
             if (id !== "slow") return
             yield* Deferred.succeed(joining, undefined)
-            yield* Effect.onInterrupt(Effect.never, () => note("slow interrupted"))
+            return yield* Effect.onInterrupt(Effect.never, () => note("slow interrupted"))
           })
       })
       const server = yield* serve({ ...Channel.namespaces(Open), hub })
@@ -654,7 +654,7 @@ describe("what `join` acquires", () => {
       client.sub("open:slow")
       yield* Deferred.await(joining)
       client.client.disconnect()
-      yield* until(() => Effect.runSync(server.hub.size) === 0)
+      yield* until(() => server.hub.size.pipe(Effect.runSync) === 0)
       assert.deepStrictEqual(events.slice(3).sort(), [
         "b released",
         "slow acquired",

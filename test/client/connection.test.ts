@@ -4,6 +4,7 @@ import { Client, ConnectionError, type RequestError, Unauthorized, type Unsubscr
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -85,6 +86,36 @@ describe("connecting", () => {
       const error = yield* Effect.flip(Client.make({ url: "ws://127.0.0.1:1" }))
       assert.instanceOf(error, ConnectionError)
       assert.strictEqual(error.code, 12)
+    }))
+
+  it.scopedLive("fails at once with what no attempt can succeed with", () =>
+    Effect.gen(function*() {
+      const url = "ws://127.0.0.1:1"
+      for (
+        const options of [{ url: "" }, { url: "nonsense" }, { url: "localhost:1/x" }, { url, data: 0 }, {
+          url,
+          data: { n: 1n }
+        }]
+      ) {
+        const error = yield* Effect.flip(Client.make({ websocket: new Network().websocket, ...options }))
+        assert.deepInclude(error, { _tag: "ConnectionError", code: 12 })
+      }
+    }))
+
+  it.scopedLive("lets what may take for ever take for ever", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ pingInterval: 1000, pongTimeout: 500 })
+      const network = new Network()
+      const durations = ["timeout", "minReconnectDelay", "maxReconnectDelay", "maxServerPingDelay"] as const
+      const client = yield* connect(server, {
+        network,
+        ...Object.fromEntries(durations.map((name) => [name, Duration.infinity]))
+      })
+      const { client: id } = yield* client.connected
+      // A timer of too many milliseconds fires in the first.
+      yield* Effect.sleep("50 millis")
+      assert.strictEqual((yield* client.connected).client, id)
+      assert.lengthOf(network.sockets, 1)
     }))
 
   it.scopedLive("goes on trying while nobody is reached, and says why", () =>
@@ -328,7 +359,7 @@ describe("requests", () => {
       const subscription = yield* client.subscribe("x")
       network.down = true
       yield* network.cut
-      yield* until(() => Effect.runSync(client.state.get)._tag === "Connecting")
+      yield* until(() => client.state.get.pipe(Effect.runSync)._tag === "Connecting")
       const codes: Array<string | number> = []
       const note = (request: Effect.Effect<void, RequestError | Unsubscribed>) =>
         Effect.addFinalizer(() =>
