@@ -85,7 +85,7 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
   it.scopedLive("channels of one turn are subscribed with one command, and one that is left for a moment with none", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer()
-      const { broker, events, redis } = yield* makeNode({ url: server.url, linger: 200 })
+      const { broker, events, redis } = yield* makeNode({ url: server.url, linger: 5000 })
       yield* redis.connected
       const channels = upTo(1000).map(String)
       yield* Effect.forEach(channels, broker.subscribe, together)
