@@ -33,8 +33,9 @@ export interface ClusterRedisOptions {
 /** Where the nodes are registered, and asked. No channel has such a name. */
 const registry = "\u0000nodes"
 
-/** Milliseconds until it is tried again, while Redis is away. */
-const retry = 500
+/** Milliseconds until it is tried again, while Redis is away: at first, and at most. */
+const firstRetry = 50
+const longestRetry = 500
 
 const duration = (key: string, given: Duration.DurationInput | undefined, fallback: number) => {
   if (given === undefined) return Effect.succeed(fallback)
@@ -93,20 +94,20 @@ class Nodes {
 
   /** Keeps the members known, and heard. */
   get keep(): Effect.Effect<never> {
+    let failures = 0
     const once = Effect.gen(this, function*() {
       this.wake.unsafeClose()
       yield* this.redis.subscribe(registry)
       yield* this.redis.subscribe(this.inbox)
       this.isHeard = true
       yield* this.renewed
+      failures = 0
       return this.lease / 3
     })
-    return Effect.zipRight(
-      this.redis.connected,
-      Effect.forever(
-        Effect.catchAll(once, () => Effect.succeed(Math.min(retry, this.lease / 3))).pipe(
-          Effect.flatMap((pause) => Effect.timeoutOption(this.wake.await, pause))
-        )
+    const soon = Effect.sync(() => Math.min(firstRetry * 2 ** Math.min(failures++, 10), longestRetry, this.lease / 3))
+    return Effect.forever(
+      Effect.catchAll(once, () => soon).pipe(
+        Effect.flatMap((pause) => Effect.timeoutOption(this.wake.await, pause))
       )
     )
   }

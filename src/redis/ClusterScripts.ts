@@ -3,7 +3,7 @@
  *
  * @since 1.0.0
  */
-import type { RedisScript } from "./RedisScripts.js"
+import { define, type RedisScript } from "./RedisScripts.js"
 
 /**
  * Renews leases of `ARGV[1]` milliseconds for the nodes in the rest of `ARGV`. Says how many of them were not registered,
@@ -11,7 +11,7 @@ import type { RedisScript } from "./RedisScripts.js"
  *
  * @internal
  */
-export const renew: RedisScript<{ readonly added: number; readonly found: ReadonlyArray<string> }> = {
+export const renew: RedisScript<{ readonly added: number; readonly found: ReadonlyArray<string> }> = define({
   name: "look which nodes there are",
   lua: `
 local time = redis.call('TIME')
@@ -28,15 +28,15 @@ return {added, redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.0f', now),
     const [added, found] = reply as readonly [number, ReadonlyArray<string>]
     return { added, found }
   }
-}
+})
 
 /**
  * Removes a node.
  *
  * @internal
  */
-export const leave: RedisScript<void> = {
+export const leave: RedisScript<void> = define({
   name: "leave the other nodes",
   lua: "return redis.call('ZREM', KEYS[1], ARGV[1])",
   decode: () => undefined
-}
+})

@@ -11,7 +11,7 @@
  */
 import type { PresenceStats } from "../channels/Presence.js"
 import type { ClientInfo } from "../channels/Publication.js"
-import type { RedisScript } from "./RedisScripts.js"
+import { define, type RedisScript } from "./RedisScripts.js"
 
 /**
  * `expire` ends leases that are over, in one go at most `most`. It returns whether there may be more: a million leases of
@@ -49,7 +49,7 @@ const nothing = () => {}
  *
  * @internal
  */
-export const add: RedisScript<void> = {
+export const add: RedisScript<void> = define({
   name: "add presence",
   lua: `${head}
 expire(100)
@@ -70,14 +70,14 @@ if redis.call("PTTL", leases) < ttl then
 end
 `,
   decode: nothing
-}
+})
 
 /**
  * Of a client.
  *
  * @internal
  */
-export const remove: RedisScript<void> = {
+export const remove: RedisScript<void> = define({
   name: "remove presence",
   lua: `${head}
 expire(100)
@@ -89,7 +89,7 @@ if entry then
 end
 `,
   decode: nothing
-}
+})
 
 /**
  * A client's entry.
@@ -113,7 +113,7 @@ const malformed = (reply: unknown): Error => new Error(`presence in Redis is mal
  *
  * @internal
  */
-export const get: RedisScript<ReadonlyMap<string, ClientInfo> | undefined> = {
+export const get: RedisScript<ReadonlyMap<string, ClientInfo> | undefined> = define({
   name: "read presence",
   lua: `${head}
 if expire(1000) then return false end
@@ -132,14 +132,14 @@ return redis.call("HGETALL", entries)
     }
     return all
   }
-}
+})
 
 /**
  * How many there are. `undefined`: some whose leases are over are still there; ask again.
  *
  * @internal
  */
-export const stats: RedisScript<PresenceStats | undefined> = {
+export const stats: RedisScript<PresenceStats | undefined> = define({
   name: "count presence",
   lua: `${head}
 if expire(1000) then return false end
@@ -152,4 +152,4 @@ return { redis.call("ZCARD", leases), redis.call("HLEN", users) }
     if (typeof clients !== "number" || typeof users !== "number") throw malformed(reply)
     return { clients, users }
   }
-}
+})

@@ -6,42 +6,27 @@
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
-import { ask, attempt, failure, RedisFailure } from "./RedisClient.js"
+import { type Place, RedisCalls } from "./RedisCalls.js"
 import type { Ear, HearingEvents } from "./RedisHearing.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { askRanges, type Range } from "./RedisRanges.js"
 import { RedisShard, type RedisTopology } from "./RedisShard.js"
 import { ownerSlot, slotCount, slotOf } from "./RedisSlots.js"
-import { isMoved, type Subscription } from "./RedisSubscription.js"
+import { isMoved, type Subscription, type Waiter } from "./RedisSubscription.js"
 
-/** A node that has slots. */
-interface Member {
-  readonly address: string
-  readonly shard: RedisShard
+/** A node that has slots, or was named by one. */
+interface Member extends Place {
   readonly scope: Scope.CloseableScope
+  hasSlots: boolean
+  /** Since it was looked last who has slots. */
+  isNamed: boolean
 }
 
-/** As the Cluster tells it: who has which slots. */
-interface Range {
-  readonly from: number
-  readonly to: number
-  readonly host: string
-  readonly port: number
-}
-
-const rangesOf = (reply: unknown, asked: RedisServer): ReadonlyArray<Range> => {
-  if (!Array.isArray(reply) || reply.length === 0) throw new Error("the Cluster has no slots yet")
-  return reply.map((range: unknown) => {
-    const [from, to, master] = range as readonly [number, number, readonly [string | null, number]]
-    const host = master[0] === null || master[0] === "" || master[0] === "?" ? asked.host : master[0]
-    return { from: Number(from), to: Number(to), host, port: Number(master[1]) }
-  })
-}
-
-/** Attempts at one command, of which all but the last were sent elsewhere, or were too early. */
-const mostAttempts = 8
-const pause = 25
+/** Milliseconds before a name is subscribed again that has moved. */
+const pause = 50
 
 /** The Cluster is asked for its slots at least so often, and at most. */
 const longestRefresh = 10_000
@@ -54,8 +39,14 @@ const shortestRefresh = 100
  */
 export class RedisCluster implements RedisTopology {
   readonly publishing = "SPUBLISH"
-  private members: ReadonlyMap<string, Member> = new Map()
-  private slots: ReadonlyArray<RedisShard | undefined> = []
+  private readonly members = new Map<string, Member>()
+  private slots: ReadonlyArray<Member | undefined> = []
+  /** Where slots are, by the word of who had them, since it was looked last. */
+  private readonly named = new Map<number, Member>()
+  private readonly calls: RedisCalls
+  /** Names that are subscribed again in a moment. */
+  private readonly paused = new Set<{ readonly name: string; readonly done: Waiter; readonly timer: NodeJS.Timeout }>()
+  private join: (address: string) => void = () => {}
   /** Names that are heard, whose slot nobody has now. */
   private homeless: Array<Subscription> = []
   private readonly asked = Effect.unsafeMakeLatch(false)
@@ -69,75 +60,87 @@ export class RedisCluster implements RedisTopology {
     this.seeds = seeds
     this.ear = ear
     this.onConnected = onConnected
+    this.calls = new RedisCalls(config, {
+      ownerOf: (slot) => this.named.get(slot) ?? this.slots[slot],
+      at: (address) => this.at(address),
+      moved: (slot, address) => {
+        const member = this.at(address)
+        if (member !== undefined) this.named.set(slot, member)
+      },
+      refresh: () => this.refresh()
+    })
   }
 
   get isConnected(): boolean {
     return this.slots.length === slotCount && !this.slots.includes(undefined) &&
-      Array.from(this.members.values()).every(({ shard }) => shard.isReady)
+      Array.from(this.members.values()).every(({ hasSlots, shard }) => !hasSlots || shard.isReady)
   }
 
-  command(owner: string, args: Array<string>, runAt: number, weight: number, done: Done, attempt = 1): void {
-    const shard = this.slots[ownerSlot(owner)]
-    if (shard === undefined) return done(new Error("Redis is not connected"), undefined)
-    this.attempt(
-      shard,
-      args,
-      runAt,
-      weight,
-      done,
-      () => this.command(owner, args, runAt, weight, done, attempt + 1),
-      attempt
-    )
+  /** A Cluster has no other. */
+  databaseOf(): number {
+    return 0
   }
 
-  private attempt(
-    shard: RedisShard,
-    args: Array<string>,
-    runAt: number,
-    weight: number,
-    done: Done,
-    again: () => void,
-    attempt: number
+  command(owner: string, args: Array<string>, runAt: number, weight: number, done: Done): void {
+    this.calls.call(ownerSlot(owner), args, runAt, weight, done)
+  }
+
+  subscribe(
+    owner: string,
+    name: string,
+    done: Waiter,
+    deadline = performance.now() + this.config.commandTimeout
   ): void {
-    shard.command(args, runAt, weight, (error, reply) => {
-      if (!(error instanceof Error) || attempt >= mostAttempts) return done(error, reply)
-      const [kind, , address = ""] = error.message.split(" ")
-      if (kind === "MOVED" || kind === "CLUSTERDOWN") this.refresh()
-      if (kind === "MOVED" || kind === "TRYAGAIN") return void setTimeout(again, pause * attempt)
-      if (kind !== "ASK") return done(error, reply)
-      const target = this.members.get(address)
-      if (target === undefined) {
-        this.refresh()
-        return void setTimeout(again, pause * attempt)
-      }
-      // The next command on this connection, and only that, may use a slot that is on its way there.
-      target.shard.commands.command(["ASKING"], 0, () => {})
-      this.attempt(target.shard, args, runAt, weight, done, again, attempt + 1)
-    })
-  }
-
-  subscribe(owner: string, name: string, done: (error: unknown) => void, attempt = 1): void {
-    const shard = this.slots[slotOf(name)]
-    if (shard === undefined) return done(new Error("Redis is not connected"))
-    shard.hearing.subscribe(owner, name, (error) => {
-      if (!isMoved(error) || attempt >= mostAttempts) return done(error)
+    const member = this.slots[slotOf(name)]
+    if (member === undefined) return done(new Error("Redis is not connected"))
+    member.shard.hearing.subscribe(owner, name, (error) => {
+      if (!isMoved(error) || performance.now() >= deadline) return done(error)
       this.refresh()
-      setTimeout(() => this.subscribe(owner, name, done, attempt + 1), pause * attempt)
+      const timer = setTimeout(() => {
+        this.paused.delete(waiting)
+        this.subscribe(owner, name, done, deadline)
+      }, pause)
+      const waiting = { name, done, timer }
+      this.paused.add(waiting)
     })
   }
 
   unsubscribe(_: string, name: string): void {
     this.homeless = this.homeless.filter((subscription) => subscription.name !== name)
-    this.slots[slotOf(name)]?.hearing.unsubscribe(name)
+    this.slots[slotOf(name)]?.shard.hearing.unsubscribe(name)
+    this.resume((waiting) => waiting.name === name, undefined)
+  }
+
+  /** Ends pauses: nothing is subscribed after them. */
+  private resume(which: (waiting: { readonly name: string }) => boolean, error: unknown): void {
+    for (const waiting of this.paused) {
+      if (!which(waiting)) continue
+      this.paused.delete(waiting)
+      clearTimeout(waiting.timer)
+      waiting.done(error)
+    }
   }
 
   get keep(): Effect.Effect<void, never, Scope.Scope> {
     return Effect.gen(this, function*() {
       const scope = yield* Effect.scope
+      const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
+      this.join = (address) => void fork(Effect.uninterruptible(this.member(address, scope)))
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          this.join = () => {}
+          this.calls.close()
+          this.resume(() => true, new Error("Redis is not connected"))
+        })
+      )
       let failures = 0
       const refresh = Effect.gen(this, function*() {
         this.asked.unsafeClose()
-        const ranges = yield* this.askSlots
+        const connected = Array.from(this.members.values()).flatMap(({ address, shard }) => {
+          const { client } = shard.commands
+          return client === undefined ? [] : [[this.serverOf(address), client] as const]
+        })
+        const ranges = yield* askRanges(this.config, connected, this.seeds)
         failures = 0
         yield* Effect.uninterruptible(this.apply(ranges, scope))
       }).pipe(Effect.catchAll(({ message }) =>
@@ -159,36 +162,6 @@ export class RedisCluster implements RedisTopology {
     this.asked.unsafeOpen()
   }
 
-  private get askSlots(): Effect.Effect<ReadonlyArray<Range>, RedisFailure> {
-    const known = Array.from(this.members.values()).flatMap(({ address, shard }) => {
-      const { client } = shard.commands
-      return client === undefined ? [] : [[this.serverOf(address), client] as const]
-    })
-    const asked = [
-      ...known.map(([server, client]) =>
-        attempt((): Promise<unknown> => client.sendCommand(["CLUSTER", "SLOTS"]))
-          .pipe(
-            Effect.timeoutFail({ duration: this.config.commandTimeout, onTimeout: () => failure("no answer") }),
-            Effect.map((reply) => [reply, server] as const)
-          )
-      ),
-      ...this.seeds.map((server) =>
-        Effect.map(ask(server, this.config, ["CLUSTER", "SLOTS"]), (reply) => [reply, server] as const)
-      )
-    ]
-    return Effect.validateFirst(
-      asked,
-      (effect) =>
-        Effect.flatMap(
-          effect,
-          ([reply, server]) =>
-            Effect.try({ try: () => rangesOf(reply, server), catch: (cause) => new RedisFailure({ cause }) })
-        )
-    ).pipe(
-      Effect.mapError((errors) => failure(Array.from(new Set(errors.map(({ message }) => message))).join(", ")))
-    )
-  }
-
   private serverOf(address: string): RedisServer {
     const [seed] = this.seeds
     if (seed === undefined) throw new Error("BUG: no server")
@@ -199,36 +172,50 @@ export class RedisCluster implements RedisTopology {
   /** Connects to nodes that have slots now, leaves those that have none any more, and moves names to where they belong. */
   private apply(ranges: ReadonlyArray<Range>, scope: Scope.Scope): Effect.Effect<void> {
     return Effect.gen(this, function*() {
-      const members = new Map<string, Member>()
-      for (const { host, port } of ranges) {
-        const address = `${host}:${port}`
-        if (members.has(address)) continue
-        members.set(address, this.members.get(address) ?? (yield* this.join(address, scope)))
+      const owners = new Set<Member>()
+      const slots: Array<Member | undefined> = new Array(slotCount).fill(undefined)
+      for (const { address, from, to } of ranges) {
+        const owner = yield* this.member(address, scope)
+        owners.add(owner)
+        slots.fill(owner, from, to + 1)
       }
-      const slots: Array<RedisShard | undefined> = new Array(slotCount).fill(undefined)
-      for (const { from, host, port, to } of ranges) slots.fill(members.get(`${host}:${port}`)?.shard, from, to + 1)
-      const before = this.members
-      this.members = members
       this.slots = slots
-      for (const { shard } of before.values()) {
-        this.homeless.push(...shard.hearing.release((name) => slots[slotOf(name)] === shard))
+      this.named.clear()
+      const members = Array.from(this.members.values())
+      for (const member of members) {
+        member.hasSlots = owners.has(member)
+        this.homeless.push(...member.shard.hearing.release((name) => slots[slotOf(name)] === member))
       }
       this.homeless = this.homeless.filter((subscription) => {
-        const shard = slots[slotOf(subscription.name)]
-        shard?.hearing.adopt(subscription)
-        return shard === undefined
+        const owner = slots[slotOf(subscription.name)]
+        owner?.shard.hearing.adopt(subscription)
+        return owner === undefined
       })
-      for (const { shard } of members.values()) shard.hearing.rejoin()
-      for (const [address, member] of before) {
-        if (!members.has(address)) yield* Scope.close(member.scope, Exit.void)
+      for (const { shard } of owners) shard.hearing.rejoin()
+      for (const member of members) {
+        const isOver = !member.hasSlots && !member.isNamed
+        member.isNamed = false
+        if (!isOver) continue
+        this.members.delete(member.address)
+        yield* Scope.close(member.scope, Exit.void)
       }
       if (this.isConnected) this.onConnected()
     })
   }
 
-  private join(address: string, parent: Scope.Scope): Effect.Effect<Member> {
+  /** Who a node has named. */
+  private at(address: string): Member | undefined {
+    if (!this.members.has(address)) this.join(address)
+    const member = this.members.get(address)
+    if (member !== undefined) member.isNamed = true
+    return member
+  }
+
+  /** Connects to a node, if that was not so yet. */
+  private member(address: string, parent: Scope.Scope): Effect.Effect<Member> {
+    const known = this.members.get(address)
+    if (known !== undefined) return Effect.succeed(known)
     return Effect.gen(this, function*() {
-      const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
       const events: HearingEvents & { onFailed: () => void } = {
         slotOf,
         onReady: () => {
@@ -237,9 +224,14 @@ export class RedisCluster implements RedisTopology {
         onMoved: () => this.refresh(),
         onFailed: () => this.refresh()
       }
+      const scope = yield* Scope.fork(parent, ExecutionStrategy.sequential)
+      const other = this.members.get(address)
+      if (other !== undefined) return other
       const shard = new RedisShard(this.config, Effect.succeed(this.serverOf(address)), this.ear, events)
+      const member = { address, shard, scope, hasSlots: false, isNamed: false }
+      this.members.set(address, member)
       yield* Scope.extend(shard.keep, scope)
-      return { address, shard, scope }
+      return member
     })
   }
 }

@@ -115,7 +115,7 @@ const topologyOf = (config: RedisConfig, ear: Ear, onConnected: () => void): Red
     case "Sentinel":
       return new RedisShards(
         config,
-        [[servers.name, locateMaster(servers, config)]],
+        [{ address: servers.name, locate: locateMaster(servers, config), database: servers.master.database }],
         ear,
         onConnected,
         (onSwitch) => watchSentinels(servers, config, onSwitch)
@@ -143,8 +143,12 @@ export const make = (
     yield* shards.keep
     const { prefix } = config
 
-    const key = (owner: string, kind?: string) =>
-      kind === undefined ? `${prefix}:{${tagOf(owner)}}` : `${prefix}:{${tagOf(owner)}}:${kind}`
+    // No prefix has a brace: none can be mistaken for another one with a database.
+    const key = (owner: string, kind?: string) => {
+      const database = shards.databaseOf(owner)
+      const name = `${database === 0 ? prefix : `${prefix}{${database}}`}:{${tagOf(owner)}}`
+      return kind === undefined ? name : `${name}:${kind}`
+    }
 
     const unsafeRun: RedisConnection["Type"]["unsafeRun"] = (script, owner, keys, args, done, weight = 1) => {
       const { isRunBound = false, lua, name } = script

@@ -79,14 +79,16 @@ export class RedisHearing {
     const subscription = found ?? new Subscription(owner, name)
     subscription.isWanted = true
     this.lingering.delete(subscription)
-    if (found === undefined) {
-      this.subscriptions.set(name, subscription)
+    this.subscriptions.set(name, subscription)
+    if (subscription.state === "Lost") {
+      subscription.state = "Joining"
       this.joining.push(subscription)
-    } else if (found.state === "Live" && found.waiters.length === 0) this.returning.push(found)
+    } else if (subscription.state === "Live" && subscription.waiters.length === 0) this.returning.push(subscription)
     subscription.waiters.push(done)
     this.flushing ??= setImmediate(this.flush)
   }
 
+  /** Whoever waits for it waits no longer. */
   unsubscribe(name: string): void {
     const found = this.subscriptions.get(name)
     if (found === undefined || !found.isWanted) return
@@ -94,15 +96,15 @@ export class RedisHearing {
     found.leaveAt = performance.now() + this.config.linger
     this.lingering.add(found)
     this.sweep ??= setTimeout(this.expire, this.config.linger)
+    found.answer(undefined)
   }
 
   /** Ends all that waits. */
   close(): void {
+    this.lose()
+    for (const subscription of this.subscriptions.values()) this.drop(subscription, notConnected())
     clearTimeout(this.sweep)
     clearImmediate(this.flushing)
-    this.subscriptions.clear()
-    this.joined(this.joining, notConnected())
-    this.returned(this.returning, notConnected())
   }
 
   private readonly hear = (message: string, name: string): void => {
@@ -121,88 +123,94 @@ export class RedisHearing {
         this.sweep = setTimeout(this.expire, Math.ceil(subscription.leaveAt - now))
         return
       }
-      this.lingering.delete(subscription)
-      if (subscription.state === "Lost" && this.link.isReady) {
-        this.subscriptions.delete(subscription.name)
-        continue
-      }
-      if (subscription.state !== "Live") {
+      if (subscription.state === "Live" || subscription.state === "Lost" && this.link.isReady) {
+        this.drop(subscription, undefined)
+      } else {
         subscription.leaveAt = now + Math.max(this.config.linger, leastLinger)
+        this.lingering.delete(subscription)
         this.lingering.add(subscription)
-        continue
       }
-      this.subscriptions.delete(subscription.name)
-      this.leaving.push(subscription.name)
-      this.flushing ??= setImmediate(this.flush)
     }
   }
 
   private readonly flush = (): void => {
     this.flushing = undefined
-    const { joining, leaving, returning } = this
-    const { client } = this.link
-    const { slotOf } = this.events
+    const { events: { slotOf }, joining, leaving, link: { client }, returning } = this
     this.joining = []
     this.leaving = []
     this.returning = []
-    if (client === undefined) {
-      this.joined(joining, notConnected())
-      return this.returned(returning, notConnected())
-    }
+    if (client === undefined) return
     for (const group of groupsOf(leaving, (name) => name, slotOf)) {
       this.leave(client, group).catch(() => {
         // The connection is lost, or the slot has moved, and the subscription with it.
       })
     }
-    for (const group of groupsOf(joining, nameOf, slotOf)) {
-      this.join(client, group).then(
-        () => this.joined(group, undefined),
-        (error: unknown) => this.joined(group, error)
-      )
-    }
+    this.joinAll(client, joining.filter((subscription) => this.subscriptions.get(subscription.name) === subscription))
     // What was published while nobody wanted it may still be on its way: it comes before the answer.
     if (returning.length > 0) {
       client.sendCommand(["PING"]).then(
-        () => this.returned(returning, undefined),
-        (error: unknown) => this.returned(returning, error)
+        () => this.settle(returning, "Live", undefined),
+        (error: unknown) => this.settle(returning, "Live", error)
       )
     }
   }
 
-  private joined(subscriptions: ReadonlyArray<Subscription>, error: unknown): void {
-    for (const subscription of subscriptions) {
-      if (error === undefined) subscription.state = "Live"
-      else if (this.subscriptions.get(subscription.name) === subscription) {
-        this.lingering.delete(subscription)
-        this.subscriptions.delete(subscription.name)
-      }
+  private joinAll(client: RedisClient, subscriptions: ReadonlyArray<Subscription>): void {
+    for (const subscription of subscriptions) subscription.state = "Joining"
+    for (const group of groupsOf(subscriptions, nameOf, this.events.slotOf)) {
+      this.join(client, group).then(
+        () => this.settle(group, "Joining", undefined),
+        (error: unknown) => this.settle(group, "Joining", error)
+      )
     }
-    this.returned(subscriptions, error)
   }
 
-  private returned(subscriptions: ReadonlyArray<Subscription>, error: unknown): void {
+  /**
+   * The only way to become live. Who waits is told; who was told before hears of a gap, if there was one. Those that are
+   * in another state by now are in other hands: lost again, or moved.
+   */
+  private settle(subscriptions: ReadonlyArray<Subscription>, from: Subscription["state"], error: unknown): void {
+    let isRefused = false
+    const gaps: Array<string> = []
     for (const subscription of subscriptions) {
-      const { waiters } = subscription
-      subscription.waiters = []
-      if (error === undefined) subscription.isHeard = subscription.isWanted
-      else if (subscription.isWanted) this.unsubscribe(subscription.name)
-      for (const waiter of waiters) waiter(error)
+      const { isHeard, isWanted, name, owner, state } = subscription
+      if (state !== from || this.subscriptions.get(name) !== subscription) continue
+      if (error === undefined) {
+        subscription.state = "Live"
+        subscription.isHeard = isWanted
+        if (isHeard) gaps.push(owner)
+        subscription.answer(undefined)
+      } else if (isHeard) {
+        subscription.state = "Lost"
+        isRefused = true
+      } else this.drop(subscription, error)
     }
+    if (gaps.length > 0) Metrics.resubscribes.unsafeUpdate(gaps.length, [])
+    for (const owner of gaps) this.ear.onGap(owner)
+    if (isRefused) this.events.onMoved?.()
+  }
+
+  /** Forgets a name. Who waits for it is told of the error. */
+  private drop(subscription: Subscription, error: unknown): void {
+    this.subscriptions.delete(subscription.name)
+    this.lingering.delete(subscription)
+    if (subscription.state === "Live") {
+      this.leaving.push(subscription.name)
+      this.flushing ??= setImmediate(this.flush)
+    }
+    subscription.answer(error)
   }
 
   private lose(): void {
-    for (const subscription of this.subscriptions.values()) subscription.state = "Lost"
+    for (const subscription of this.subscriptions.values()) {
+      subscription.state = "Lost"
+      if (!subscription.isHeard) this.drop(subscription, notConnected())
+    }
   }
 
   private restore(client: RedisClient): Effect.Effect<void, RedisFailure> {
-    const lost: Array<Subscription> = []
-    for (const subscription of this.subscriptions.values()) {
-      if (subscription.isHeard) lost.push(subscription)
-      else {
-        this.lingering.delete(subscription)
-        this.subscriptions.delete(subscription.name)
-      }
-    }
+    // What was left since is not subscribed again; an attempt before this one may have got half of it.
+    this.lose()
     const joinAll = (group: ReadonlyArray<Subscription>) =>
       attempt(() => this.join(client, group)).pipe(
         Effect.map(() => {
@@ -211,6 +219,7 @@ export class RedisHearing {
         Effect.catchIf(isMoved, () => Effect.void)
       )
     client.on("sharded-channel-moved", (name: string) => this.moved(name))
+    const lost = Array.from(this.subscriptions.values())
     return Effect.forEach(groupsOf(lost, nameOf, this.events.slotOf), joinAll, {
       discard: true,
       concurrency: this.slotted ? 100 : 1
@@ -218,34 +227,15 @@ export class RedisHearing {
   }
 
   private restored(): void {
-    const restored = Array.from(this.subscriptions.values()).filter(({ state }) => state === "Restored")
-    this.tellGaps(restored)
+    this.settle(Array.from(this.subscriptions.values()), "Restored", undefined)
     this.rejoin()
-  }
-
-  private tellGaps(subscriptions: ReadonlyArray<Subscription>): void {
-    if (subscriptions.length > 0) Metrics.resubscribes.unsafeUpdate(subscriptions.length, [])
-    for (const subscription of subscriptions) subscription.state = "Live"
-    for (const { isHeard, owner } of subscriptions) if (isHeard) this.ear.onGap(owner)
   }
 
   /** Gives up the names that do not stay, and returns those that are to be heard elsewhere. */
   release(stays: (name: string) => boolean): ReadonlyArray<Subscription> {
-    const released: Array<Subscription> = []
-    for (const subscription of this.subscriptions.values()) {
-      if (stays(subscription.name)) continue
-      this.subscriptions.delete(subscription.name)
-      this.lingering.delete(subscription)
-      if (subscription.isHeard) released.push(subscription)
-      const { waiters } = subscription
-      subscription.waiters = []
-      for (const waiter of waiters) waiter(new Error("MOVED"))
-      if (subscription.state === "Live") {
-        this.leaving.push(subscription.name)
-        this.flushing ??= setImmediate(this.flush)
-      }
-    }
-    return released
+    const released = Array.from(this.subscriptions.values()).filter(({ name }) => !stays(name))
+    for (const subscription of released) this.drop(subscription, new Error("MOVED"))
+    return released.filter(({ isHeard }) => isHeard)
   }
 
   /** Takes a name that was heard elsewhere; `rejoin` subscribes it. */
@@ -254,21 +244,16 @@ export class RedisHearing {
     this.subscriptions.set(subscription.name, subscription)
   }
 
-  /** Subscribes what is heard and was lost, though the connection is not. */
+  /** Subscribes what was lost though the connection is not. */
   rejoin(): void {
     const { client } = this.link
     if (client === undefined) return
-    const lost = Array.from(this.subscriptions.values()).filter(({ isHeard, state }) => isHeard && state === "Lost")
-    for (const subscription of lost) subscription.state = "Joining"
-    for (const group of groupsOf(lost, nameOf, this.events.slotOf)) {
-      this.join(client, group).then(
-        () => this.tellGaps(group.filter(({ name, state }) => state === "Joining" && this.subscriptions.has(name))),
-        () => {
-          for (const subscription of group) if (subscription.state === "Joining") subscription.state = "Lost"
-          this.events.onMoved?.()
-        }
+    this.joinAll(
+      client,
+      Array.from(this.subscriptions.values()).filter(({ isHeard, state, waiters }) =>
+        state === "Lost" && (isHeard || waiters.length > 0)
       )
-    }
+    )
   }
 
   private moved(name: string): void {

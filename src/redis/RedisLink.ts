@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { RedisBound, unitsOf } from "./RedisBound.js"
 import { attempt, connect, failure, openClient, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
@@ -66,9 +67,7 @@ export class RedisLink {
   client: RedisClient | undefined
   /** Oldest first, since all have the same time. */
   private readonly pending = new Set<Pending>()
-  /** Sent and not answered, also if nobody waits for the answer any more. */
-  private unanswered = 0
-  private units = 0
+  private readonly unanswered: RedisBound
   private sweep: NodeJS.Timeout | undefined
   private readonly config: RedisConfig
   private readonly locate: Effect.Effect<RedisServer, RedisFailure>
@@ -81,6 +80,7 @@ export class RedisLink {
     this.config = config
     this.locate = locate
     this.events = events
+    this.unanswered = new RedisBound(config)
   }
 
   get isReady(): boolean {
@@ -91,14 +91,10 @@ export class RedisLink {
   command(args: ReadonlyArray<string>, weight: number, done: Done): void {
     const { client, config } = this
     if (client === undefined) return done(new Error("Redis is not connected"), undefined)
-    if (this.unanswered >= config.maxPending || this.units >= config.maxPendingUnits) {
-      const what = this.unanswered >= config.maxPending ? `${this.unanswered} commands` : `${this.units} characters`
-      return done(new Error(`Redis is too slow: it has not answered ${what}`), undefined)
-    }
-    let units = 0
-    for (const arg of args) units += arg.length
-    this.unanswered += weight
-    this.units += units
+    const { refusal } = this.unanswered
+    if (refusal !== undefined) return done(refusal, undefined)
+    const units = unitsOf(args)
+    this.unanswered.add(weight, units)
     const pending = new Pending(done, performance.now() + config.commandTimeout, weight, units)
     this.pending.add(pending)
     this.sweep ??= setTimeout(this.expire, config.commandTimeout)
@@ -109,8 +105,7 @@ export class RedisLink {
   }
 
   private answered(pending: Pending, error: unknown, reply: unknown): void {
-    this.unanswered -= pending.weight
-    this.units -= pending.units
+    this.unanswered.remove(pending.weight, pending.units)
     this.pending.delete(pending)
     this.settle(pending, error, reply)
   }

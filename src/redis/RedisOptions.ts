@@ -23,7 +23,10 @@ export interface RedisOptions {
   readonly urls?: ReadonlyArray<string> | undefined
   /** Some nodes of a Redis Cluster; it names the others. User, password and TLS of the first are used for all. */
   readonly cluster?: ReadonlyArray<string> | undefined
-  /** Sentinels, and the name by which they know the master. */
+  /**
+   * Sentinels, and the name by which they know the master. It is spoken to over TLS if `tls` is given, or if one of them
+   * is.
+   */
   readonly sentinel?: { readonly name: string; readonly urls: ReadonlyArray<string> } | undefined
   /** For servers whose address names none. */
   readonly username?: string | undefined
@@ -149,9 +152,17 @@ const whole = (key: keyof RedisOptions, actual: number | undefined, fallback: nu
 
 const address = "an address such as redis://user:password@host:6379/0, or rediss:// for TLS"
 
-/** Passwords are not in the error. */
-const invalidAddress = (key: keyof RedisOptions, text: string) =>
-  new InvalidOption({ key, expected: address, actual: String(text).replace(/\/\/.*@/, "//…@") })
+/** What was given may have a password anywhere, above all if it is wrong: it is not in the error. */
+const invalidAddress = (key: keyof RedisOptions, expected = address) =>
+  new InvalidOption({ key, expected, actual: "something else, which may have a password in it" })
+
+const decoded = (key: keyof RedisOptions, text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw invalidAddress(key, "% in a user or password to be written as %25")
+  }
+}
 
 const server = (key: keyof RedisOptions, text: string, options: RedisOptions): RedisServer => {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -161,15 +172,15 @@ const server = (key: keyof RedisOptions, text: string, options: RedisOptions): R
   if (
     url === undefined || !["redis:", "rediss:"].includes(url.protocol) || url.hostname === "" ||
     !Number.isSafeInteger(database) || database < 0
-  ) throw invalidAddress(key, text)
+  ) throw invalidAddress(key)
   const { password } = options
   return {
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port: url.port === "" ? 6379 : Number(url.port),
     tls: url.protocol === "rediss:" || options.tls === true,
-    username: url.username === "" ? options.username : decodeURIComponent(url.username),
+    username: url.username === "" ? options.username : decoded(key, url.username),
     password: url.password !== ""
-      ? Redacted.make(decodeURIComponent(url.password))
+      ? Redacted.make(decoded(key, url.password))
       : typeof password === "string"
       ? Redacted.make(password)
       : password,
@@ -179,7 +190,7 @@ const server = (key: keyof RedisOptions, text: string, options: RedisOptions): R
 
 const list = (key: keyof RedisOptions, texts: ReadonlyArray<string>, options: RedisOptions) => {
   if (!Array.isArray(texts) || texts.length === 0) {
-    throw new InvalidOption({ key, expected: `a list of ${address}`, actual: texts })
+    throw invalidAddress(key, `a list of ${address}`)
   }
   const found = texts.map((text) => server(key, text, options))
   if (new Set(found.map(({ database, host, port }) => `${host}:${port}/${database}`)).size < found.length) {
@@ -204,11 +215,13 @@ const serversOf = (options: RedisOptions): RedisServers => {
     if (typeof sentinel.name !== "string" || sentinel.name === "") {
       throw new InvalidOption({ key: "sentinel", expected: "the name of the master", actual: sentinel.name })
     }
+    const sentinels = list("sentinel", sentinel.urls, { tls: options.tls })
+    const isTls = options.tls !== undefined && options.tls !== false || sentinels.some(({ tls }) => tls)
     return {
       _tag: "Sentinel",
       name: sentinel.name,
-      sentinels: list("sentinel", sentinel.urls, { tls: options.tls }),
-      master: server("sentinel", "redis://master", options)
+      sentinels,
+      master: { ...server("sentinel", "redis://master", options), tls: isTls }
     }
   }
   return {

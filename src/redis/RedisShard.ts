@@ -87,6 +87,8 @@ export class RedisShard {
 export interface RedisTopology {
   readonly publishing: "PUBLISH" | "SPUBLISH"
   readonly isConnected: boolean
+  /** Where the keys of an owner are. Pub/sub knows no databases, so that names must tell. */
+  readonly databaseOf: (owner: string) => number
   readonly keep: Effect.Effect<void, never, Scope.Scope>
   readonly command: (owner: string, args: Array<string>, runAt: number, weight: number, done: Done) => void
   readonly subscribe: (owner: string, name: string, done: (error: unknown) => void) => void

@@ -50,15 +50,22 @@ export const heaviest = (name: string, servers: ReadonlyArray<number>): number =
 }
 
 /**
- * By its address, how to find it.
+ * By what it is known, how to find it, and which database of it is ours.
  *
  * @internal
  */
-export type Located = readonly [address: string, locate: Effect.Effect<RedisServer, RedisFailure>]
+export interface Located {
+  readonly address: string
+  readonly locate: Effect.Effect<RedisServer, RedisFailure>
+  readonly database: number
+}
 
 /** @internal */
 export const locatedOf = (servers: ReadonlyArray<RedisServer>): ReadonlyArray<Located> =>
-  servers.map((server) => [`${server.host}:${server.port}/${server.database}`, Effect.succeed(server)])
+  servers.map((server) => {
+    const { database, host, port } = server
+    return { address: `${host}:${port}/${database}`, locate: Effect.succeed(server), database }
+  })
 
 /**
  * Each server has the names for which it weighs most: when one is added, it takes its share of each other's, and nothing
@@ -70,7 +77,8 @@ export class RedisShards implements RedisTopology {
   readonly publishing = "PUBLISH"
   private readonly shards: ReadonlyArray<RedisShard>
   private readonly hashes: ReadonlyArray<number>
-
+  /** Nothing, if all are 0. */
+  private readonly databases: ReadonlyArray<number>
   private readonly watch: Effect.Effect<void, never, Scope.Scope>
 
   /** `watch`: tells when servers are to be located anew. */
@@ -84,8 +92,9 @@ export class RedisShards implements RedisTopology {
     const onReady = () => {
       if (this.isConnected) onConnected()
     }
-    this.hashes = servers.map(([address]) => hashOf(address))
-    this.shards = servers.map(([, locate]) => new RedisShard(config, locate, ear, { onReady }))
+    this.hashes = servers.map(({ address }) => hashOf(address))
+    this.databases = servers.every(({ database }) => database === 0) ? [] : servers.map(({ database }) => database)
+    this.shards = servers.map(({ locate }) => new RedisShard(config, locate, ear, { onReady }))
     this.watch = watch(() => {
       for (const shard of this.shards) shard.drop(failure("there is another master"))
     })
@@ -97,6 +106,10 @@ export class RedisShards implements RedisTopology {
 
   get keep(): Effect.Effect<void, never, Scope.Scope> {
     return Effect.zipRight(this.watch, Effect.forEach(this.shards, ({ keep }) => keep, { discard: true }))
+  }
+
+  databaseOf(owner: string): number {
+    return this.databases.length === 0 ? 0 : this.databases[this.indexOf(owner)] ?? 0
   }
 
   command(owner: string, args: Array<string>, runAt: number, weight: number, done: Done): void {
@@ -116,8 +129,12 @@ export class RedisShards implements RedisTopology {
     this.shardOf(owner).hearing.unsubscribe(name)
   }
 
+  private indexOf(owner: string): number {
+    return this.shards.length === 1 ? 0 : heaviest(owner, this.hashes)
+  }
+
   private shardOf(owner: string): RedisShard {
-    const shard = this.shards[this.shards.length === 1 ? 0 : heaviest(owner, this.hashes)]
+    const shard = this.shards[this.indexOf(owner)]
     if (shard === undefined) throw new Error("BUG: no server")
     return shard
   }

@@ -20,16 +20,23 @@ export class Subscription {
   readonly owner: string
   readonly name: string
   isWanted = true
-  /** Whoever wants it was told that it is subscribed, and hears of a gap if it was not for a while. */
+  /** Whoever wants it was told that it is subscribed, and hears of a gap if it was not for a while. Nobody waits then. */
   isHeard = false
   /** Whether its messages come, on the present connection. */
-  state: "Joining" | "Live" | "Lost" | "Restored" = "Joining"
+  state: "Joining" | "Live" | "Lost" | "Restored" = "Lost"
   waiters: Array<Waiter> = []
   leaveAt = 0
 
   constructor(owner: string, name: string) {
     this.owner = owner
     this.name = name
+  }
+
+  /** Tells all who wait. */
+  answer(error: unknown): void {
+    const { waiters } = this
+    this.waiters = []
+    for (const waiter of waiters) waiter(error)
   }
 }
 

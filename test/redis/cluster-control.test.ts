@@ -5,6 +5,7 @@ import { type Ask, Cluster } from "../../src/channels/Cluster.js"
 import * as ClusterRedis from "../../src/redis/ClusterRedis.js"
 import * as Redis from "../../src/redis/Redis.js"
 import * as RedisConnection from "../../src/redis/RedisConnection.js"
+import { hashOf, heaviest } from "../../src/redis/RedisShards.js"
 import { sdk, serve, type Server, user } from "../channels/support.js"
 import { eventuallyEffect } from "../node/support.js"
 import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
@@ -164,6 +165,27 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
       assert.deepStrictEqual([...there, ...missing], ["other"])
       yield* known(one.ask, "other")
       yield* known(other.ask, "one")
+    }))
+
+  it.scopedLive("nodes ask each other though a server that neither of them needs for that was never there", () =>
+    Effect.gen(function*() {
+      const servers = yield* Effect.all([makeRedisServer({ stopped: true }), makeRedisServer({ stopped: true })])
+      const addresses = servers.map(({ port }) => hashOf(`127.0.0.1:${port}/0`))
+      yield* servers[heaviest("\u0000nodes", addresses)]?.start ?? Effect.void
+      const redis = yield* RedisConnection.make({ urls: servers.map(({ url }) => url), retryInterval: 50 })
+      // Where answers are heard is on any of the two.
+      const asks = yield* Effect.forEach(Array.from({ length: 20 }, (_, at) => `${at}`), (uid) =>
+        Effect.flatMap(
+          Effect.provideService(ClusterRedis.make(nodes), RedisConnection.RedisConnection, redis),
+          ({ join }) => join({ uid, answer: () => Effect.succeed(uid) })
+        ))
+      yield* eventuallyEffect(
+        Effect.map(
+          Effect.forEach(asks, (ask) => Effect.option(ask("?")), { concurrency: "unbounded" }),
+          (found) => found.some((answers) => answers._tag === "Some" && answers.value.answers.length > 0)
+        )
+      )
+      assert.isFalse(yield* redis.isConnected)
     }))
 
   it.scopedLive("options that cannot be are named", () =>

@@ -1,6 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Metric, Queue } from "effect"
+import { Context, Effect, Fiber, Layer, Metric, Queue } from "effect"
 import type { BrokerEvent, StreamOptions } from "../../src/channels/Broker.js"
+import { Cluster } from "../../src/channels/Cluster.js"
+import { Presence } from "../../src/channels/Presence.js"
+import * as Redis from "../../src/redis/Redis.js"
+import { RedisConnection } from "../../src/redis/RedisConnection.js"
 import * as RedisMetrics from "../../src/redis/RedisMetrics.js"
 import { makeNode, persist, until } from "./support/Nodes.js"
 import { isRedisInstalled, makeRedisServer, type RedisServer } from "./support/RedisServer.js"
@@ -85,7 +89,7 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
   it.scopedLive("channels of one turn are subscribed with one command, and one that is left for a moment with none", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer()
-      const { broker, events, redis } = yield* makeNode({ url: server.url, linger: 200 })
+      const { broker, events, redis } = yield* makeNode({ url: server.url, linger: 5000 })
       yield* redis.connected
       const channels = upTo(1000).map(String)
       yield* Effect.forEach(channels, broker.subscribe, together)
@@ -153,5 +157,22 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
       assert.isAtLeast((yield* Metric.value(RedisMetrics.lag)).count, lag.count)
       assert.isAbove((yield* Metric.value(RedisMetrics.commands("publish"))).count, 0)
       assert.isAbove((yield* Metric.value(RedisMetrics.errors("publish"))).count, 0)
+    }))
+
+  it.scopedLive("no server is asked for a script that it does not know, so that nothing overtakes what is asked first", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer()
+      const context = yield* Layer.build(Redis.layer({ url: server.url }))
+      const presence = Context.get(context, Presence)
+      yield* Context.get(context, RedisConnection).connected
+      const ada = { client: "1", user: "ada" }
+      yield* Effect.all([presence.add("a", ada, 60_000), presence.remove("a", ada)], together)
+      assert.deepStrictEqual(yield* presence.stats("a"), { clients: 0, users: 0 })
+      yield* presence.get("a")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const ask = yield* Context.get(context, Cluster).join({ uid: "1", answer: Effect.succeed })
+        yield* persist(ask("?"))
+      }))
+      assert.notMatch(yield* server.cli("INFO", "errorstats"), /NOSCRIPT/)
     }))
 })

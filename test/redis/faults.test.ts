@@ -153,7 +153,7 @@ describe.skipIf(!isRedisInstalled)("faults of Redis", () => {
   it.scopedLive("the connection that hears is cut: everything is subscribed again, and then a gap is told", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer()
-      const { broker, events, redis } = yield* makeNode({ url: server.url, ...fast })
+      const { broker, events, redis } = yield* makeNode({ url: server.url, retryInterval: 50, commandTimeout: 30_000 })
       yield* redis.connected
       const channels = Array.from({ length: 12_000 }, (_, index) => `${index}`)
       yield* Effect.forEach(channels, (channel) => broker.subscribe(channel), { concurrency: "unbounded" })

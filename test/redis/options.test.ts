@@ -54,10 +54,44 @@ describe("the options of Redis", () => {
     assert.isTrue(servers._tag === "Sentinel" && servers.sentinels[0]?.tls === true && servers.master.tls)
   })
 
+  it("a master is spoken to over TLS if there is anything of TLS", () => {
+    const isTls = (tls: RedisOptions.RedisOptions["tls"], ...urls: ReadonlyArray<string>) => {
+      const { servers } = make({ sentinel: { name: "m", urls }, tls })
+      return servers._tag === "Sentinel" && servers.master.tls
+    }
+    assert.isTrue(isTls(undefined, "redis://s", "rediss://t"))
+    assert.isTrue(isTls({ ca: "x" }, "redis://s"))
+    assert.isFalse(isTls(undefined, "redis://s"))
+    assert.isFalse(isTls(false, "redis://s"))
+  })
+
+  it("what may be a password is not in the error, whatever is wrong with the address", () => {
+    for (
+      const url of [
+        "redis://:secret@x:99999",
+        "redis://u:secret%@x",
+        "redis://secret%:p@x",
+        "redis:u:secret@x",
+        "http://:secret@x",
+        "redis://u:sec/ret@x",
+        "redis://u:1/secret@x",
+        "redis://x?password=secret#",
+        "secret"
+      ]
+    ) {
+      for (const options of [{ url }, { urls: [url] }, { urls: url }, { cluster: [url] }]) {
+        assert.notMatch(wrong(options), /secret|sec|ret@/)
+      }
+      assert.notMatch(wrong({ sentinel: { name: "m", urls: [url] } }), /secret|sec|ret@/)
+      assert.notMatch(wrong({ sentinel: { name: "m", urls: url } }), /secret|sec|ret@/)
+    }
+  })
+
   for (
     const [options, message] of [
-      [{ url: "http://x" }, /^url: expected an address .* got "http:\/\/x"/],
-      [{ url: "redis://:secret@x:99999" }, /^url: .* got "redis:\/\/…@x:99999"/],
+      [{ url: "http://x" }, /^url: expected an address /],
+      [{ url: "redis://u:100%@h" }, /^url: expected % in a user or password to be written as %25/],
+      [{ urls: ["redis://100%:p@h"] }, /^urls: expected % in a user/],
       [{ url: "redis://x/first" }, /^url: /],
       [{ urls: [] }, /^urls: expected a list/],
       [{ urls: ["redis://x", "redis://x:6379/0"] }, /^urls: expected each server once/],

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger, Redacted } from "effect"
+import { Effect, Logger, Queue, Redacted } from "effect"
 import { execFileSync, spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { makeNode, until } from "./support/Nodes.js"
+import * as ClusterRedis from "../../src/redis/ClusterRedis.js"
+import { RedisConnection } from "../../src/redis/RedisConnection.js"
+import { makeNode, persist, until } from "./support/Nodes.js"
 import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
 
 const isOpensslInstalled = spawnSync("openssl", ["version"]).status === 0
@@ -76,5 +78,65 @@ describe.skipIf(!isRedisInstalled)("who may connect to Redis", () => {
       yield* until(Effect.sync(() => logged.length >= 2))
       assert.match(logged.join("\n"), /self.signed certificate/)
       assert.isFalse(yield* bad.redis.isConnected)
+    }))
+
+  it.scopedLive.skipIf(!isOpensslInstalled)(
+    "a master that a Sentinel names over TLS gets its password over TLS too",
+    () =>
+      Effect.gen(function*() {
+        const { cert, key } = yield* certificate
+        const tls = { cert, key }
+        const client = ["--tls", "--cacert", cert]
+        const master = yield* makeRedisServer({ tls, args: ["--requirepass", "s"] })
+        const sentinel = yield* makeRedisServer({
+          tls,
+          isSentinel: true,
+          args: ["--tls-replication", "yes"],
+          cliArgs: client
+        })
+        yield* sentinel.cli("SENTINEL", "MONITOR", "main", "127.0.0.1", `${master.port}`, "1")
+        yield* sentinel.cli("SENTINEL", "SET", "main", "auth-pass", "s")
+        const { redis } = yield* makeNode({
+          sentinel: { name: "main", urls: [`rediss://127.0.0.1:${sentinel.port}`] },
+          tls: { ca: readFileSync(cert) },
+          password: "s",
+          ...fast
+        })
+        yield* redis.connected
+      })
+  )
+
+  it.scopedLive("another database is another hub, and so is another prefix", () =>
+    Effect.gen(function*() {
+      const { port } = yield* makeRedisServer()
+      const options = [
+        { url: `redis://127.0.0.1:${port}` },
+        { url: `redis://127.0.0.1:${port}/1` },
+        { url: `redis://127.0.0.1:${port}`, database: 12 },
+        { url: `redis://127.0.0.1:${port}`, prefix: "other" }
+      ]
+      const hubs = yield* Effect.forEach(options, (redis, at) =>
+        Effect.gen(function*() {
+          const { broker, events, redis: connection } = yield* makeNode(redis)
+          yield* connection.connected
+          yield* broker.subscribe("a")
+          const cluster = yield* Effect.provideService(ClusterRedis.make(), RedisConnection, connection)
+          const ask = yield* cluster.join({ uid: `${at}`, answer: () => Effect.succeed(`${at}`) })
+          return { ask, broker, events }
+        }))
+      for (const [at, { ask }] of hubs.entries()) {
+        const { answers, missing } = yield* persist(ask("who is there?"))
+        assert.deepStrictEqual([...answers.map(({ node }) => node), ...missing], [], `${at}`)
+      }
+      for (const [at, { broker, events }] of hubs.entries()) {
+        yield* broker.publish("a", { data: `"with ${at}"`, stream: { size: 1, ttl: 60_000, metaTtl: 60_000 } })
+        yield* broker.publish("a", { data: `"without ${at}"` })
+        const heard = yield* Queue.takeN(events, 2)
+        assert.deepStrictEqual(
+          Array.from(heard, (event) => event._tag === "Published" && event.publication.data),
+          [`"with ${at}"`, `"without ${at}"`]
+        )
+      }
+      for (const { events } of hubs) assert.strictEqual(yield* Queue.size(events), 0)
     }))
 })

@@ -4,13 +4,21 @@ import { makeRedisServer, type RedisServer } from "./RedisServer.js"
 
 const slots = 16384
 
-/** Masters that share the slots, and a replica for each if asked for, as servers of one Cluster. */
+export interface RedisClusterOptions {
+  readonly masters?: number
+  /** One for each master. */
+  readonly replicas?: boolean
+  /** Servers that have no slots yet. */
+  readonly spares?: number
+}
+
+/** Masters that share the slots, and what else is asked for, as servers of one Cluster. */
 export const makeRedisCluster = (
-  { masters = 3, replicas = false }: { readonly masters?: number; readonly replicas?: boolean } = {}
+  { masters = 3, replicas = false, spares = 0 }: RedisClusterOptions = {}
 ): Effect.Effect<ReadonlyArray<RedisServer>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const servers = yield* Effect.forEach(
-      Array.from({ length: replicas ? 2 * masters : masters }),
+      Array.from({ length: (replicas ? 2 * masters : masters) + spares }),
       () => makeRedisServer({ args: ["--cluster-enabled", "yes", "--cluster-node-timeout", "500"] })
     )
     const [first] = servers
@@ -26,7 +34,7 @@ export const makeRedisCluster = (
         Effect.map(Effect.forEach(of, (server) => server.cli("CLUSTER", "INFO")), (infos) => infos.every(holds))
       )
     yield* all((info) => info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${servers.length}`))
-    for (const [index, server] of servers.slice(masters).entries()) {
+    for (const [index, server] of servers.slice(masters, replicas ? 2 * masters : masters).entries()) {
       const master = yield* servers[index]?.cli("CLUSTER", "MYID") ?? Effect.succeed("")
       yield* until(Effect.map(server.cli("CLUSTER", "REPLICATE", master), (reply) => reply === "OK"))
       yield* until(Effect.map(server.cli("INFO", "replication"), (info) => info.includes("master_link_status:up")))

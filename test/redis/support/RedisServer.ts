@@ -73,7 +73,7 @@ export const makeRedisServer = (
       const started = spawn(
         "redis-server",
         options.isSentinel === true
-          ? [file, "--sentinel", "--port", `${port}`, "--dir", folder, ...args]
+          ? [file, "--sentinel", ...listening, "--dir", folder, ...args]
           : [
             ...listening,
             "--dir",
