@@ -54,6 +54,8 @@ const accepted: ReadonlyArray<Environment> = [
   { HUB_API_KEYS: "k", HUB_CLIENT_ALLOW_ANONYMOUS: "true" },
   { HUB_API_KEYS: "k", HUB_CLIENT_INSECURE: "true" },
   { HUB_CLIENT_PONG_TIMEOUT: "0" },
+  { HUB_HANDSHAKE_TIMEOUT: "1 micro" },
+  { HUB_HANDSHAKE_TIMEOUT: "1001" },
   { HUB_CLIENT_PING_INTERVAL: "0" },
   { HUB_CLIENT_QUEUE_MAX_SIZE: "0" },
   { HUB_CLIENT_QUEUE_MAX_SIZE: "5", HUB_OUTBOX_BYTES: "5" },
