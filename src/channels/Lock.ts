@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Hash from "effect/Hash"
 import type * as Option from "effect/Option"
 import { Signal } from "../core/Signal.js"
 
@@ -55,11 +56,7 @@ export class Lock {
 
 const stripes = 64
 
-const stripeOf = (name: string): number => {
-  let hash = 0
-  for (let index = 0; index < name.length; index++) hash = (hash * 31 + name.charCodeAt(index)) | 0
-  return (hash >>> 0) % stripes
-}
+const stripeOf = (name: string): number => (Hash.string(name) >>> 0) % stripes
 
 /**
  * Locks of names; each is shared by many.

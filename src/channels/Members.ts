@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Hash from "effect/Hash"
 import * as Schedule from "effect/Schedule"
 import type { Connection } from "../core/Connection.js"
 import type { Hub, PublishOptions } from "../core/Hub.js"
@@ -76,6 +77,9 @@ class Channel {
 }
 
 const topicOf = (channel: string): string => `channel/${channel}`
+
+/** From 0 to 1: where in an interval the channel has its turn. Names that differ little are far from each other. */
+const phaseOf = (channel: string): number => (Math.imul(Hash.string(channel), 0x9e3779b1) >>> 0) / 2 ** 32
 
 /** Milliseconds until positions are compared again that have to be. */
 const soon = 1000
@@ -278,19 +282,33 @@ export class Members {
     if (channel !== undefined) channel.checkAt = Math.min(channel.checkAt, now + soon * 2 ** channel.failures++)
   }
 
-  /** Channels with positioned subscribers whose comparison with the stream is due. */
+  /**
+   * Channels with positioned subscribers whose comparison with the stream is due, at most so many: the others come first
+   * the next time. Each has its own turn within the interval, whenever its subscribers came.
+   */
   due(
     now: number,
-    interval: number
+    interval: number,
+    most: number
   ): ReadonlyArray<{ readonly name: string; readonly subscriptions: ReadonlyArray<Subscription> }> {
-    const due: Array<{ readonly name: string; readonly subscriptions: ReadonlyArray<Subscription> }> = []
+    const due: Array<Channel> = []
     for (const channel of this.channels.values()) {
+      if (due.length >= most) break
       if (channel.careful === 0) continue
-      if (channel.checkAt === 0) channel.checkAt = now + interval
-      if (now < channel.checkAt) continue
-      channel.checkAt = now + interval
-      due.push({ name: channel.name, subscriptions: [...channel.subscriptions.values()] })
+      if (channel.checkAt === 0) channel.checkAt = turnAfter(channel.name, now, interval)
+      if (now >= channel.checkAt) due.push(channel)
     }
-    return due
+    return due.map((channel) => {
+      const { name, subscriptions } = channel
+      channel.checkAt = turnAfter(name, now, interval)
+      this.channels.delete(name)
+      this.channels.set(name, channel)
+      return { name, subscriptions: [...subscriptions.values()] }
+    })
   }
+}
+
+const turnAfter = (channel: string, now: number, interval: number): number => {
+  const phase = phaseOf(channel) * interval
+  return phase + interval * (Math.floor((now - phase) / interval) + 1)
 }

@@ -38,6 +38,9 @@ type Rpc = (data: unknown, caller: Caller) => Effect.Effect<unknown, ProtocolErr
 const tickOf = ({ pingInterval, pongTimeout, presenceInterval, staleTimeout }: ChannelsConfig.ChannelsConfig): number =>
   Math.max(10, Math.min(1000, pongTimeout / 4, staleTimeout / 4, presenceInterval / 4, pingInterval / 4 || Infinity))
 
+/** Positions that are asked for at the same time: a broker has a bound for all that it is asked, publications included. */
+const mostComparisons = 5000
+
 /** @internal */
 export class Node {
   readonly uid: string = globalThis.crypto.randomUUID()
@@ -57,6 +60,8 @@ export class Node {
   others = new Others(() => Effect.succeed({ answers: [], missing: [] }))
   /** Set once, when the layer's scope closes: no more clients. */
   isClosed = false
+  /** Positions that are being asked for. */
+  private comparing = 0
   private readonly clock: Clock.Clock
   private readonly startedAt: number
   private readonly coalescers = new Map<string, Coalesce.Coalesce<BrokerPublish>>()
@@ -233,8 +238,11 @@ export class Node {
         const now = this.now()
         const unixTime = this.unixTime()
         for (const session of [...this.roster.sessions.values()]) session.look(now, unixTime)
-        for (const { name, subscriptions } of this.members.due(now, this.config.positionCheckInterval)) {
-          this.fork(this.compare(name, subscriptions))
+        const { positionCheckInterval } = this.config
+        const most = mostComparisons - this.comparing
+        for (const { name, subscriptions } of this.members.due(now, positionCheckInterval, most)) {
+          this.comparing++
+          this.fork(Effect.ensuring(this.compare(name, subscriptions), Effect.sync(() => this.comparing--)))
         }
       })
     ))

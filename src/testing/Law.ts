@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -45,7 +46,7 @@ export interface LawOptions<R> {
   readonly wait: (millis: number) => Effect.Effect<unknown, never, R>
   /**
    * The unit of the times that laws try, in milliseconds: they wait for a few of it, and look half of it before and after
-   * a limit. Where time is real, it must be long compared with an operation. Defaults to 1000.
+   * a limit. Where time is real, it should be long compared with an operation. Defaults to 1000.
    */
   readonly tick?: number | undefined
   /** Random runs of the comparison with the model. Defaults to 100. */
@@ -82,6 +83,43 @@ export const law = <E, R>(name: string, body: (same: Same) => Effect.Effect<unkn
 
 /** @internal */
 export const tickOf = (options: { readonly tick?: number | undefined }): number => options.tick ?? 1000
+
+/**
+ * Milliseconds of the fiber's clock. Where only `wait` lets time pass, it may stand still.
+ *
+ * @internal
+ */
+export const millisNow: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+/** How much longer than its waits a law may take, in ticks: it looks half of one before and after a limit. */
+const allowance = 0.4
+
+/** Ticks that are twice as long as the one before. */
+const mostDoublings = 6
+
+/**
+ * Checks what depends on time. Where all took so long that the outcome says nothing, it is checked again, with a tick
+ * that is twice as long.
+ *
+ * @internal
+ */
+export const inTime = <A, E, R, R2>(
+  options: LawOptions<R2>,
+  check: (tick: number, wait: (ticks: number) => Effect.Effect<unknown, never, R2>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const attempt = (tick: number, doublings: number): Effect.Effect<A, E, R> =>
+    Effect.gen(function*() {
+      let waited = 0
+      const before = yield* millisNow
+      const exit = yield* Effect.exit(check(tick, (ticks) => {
+        waited += ticks * tick
+        return options.wait(ticks * tick)
+      }))
+      const late = (yield* millisNow) - before - waited
+      return yield* late > allowance * tick && doublings < mostDoublings ? attempt(2 * tick, doublings + 1) : exit
+    })
+  return attempt(tickOf(options), 0)
+}
 
 /**
  * A name that no earlier run has used: what an implementation keeps may outlive the run.

@@ -4,21 +4,11 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
-import * as FastCheck from "effect/FastCheck"
 import type { BrokerError } from "../channels/Broker.js"
 import { Presence } from "../channels/Presence.js"
 import type { ClientInfo } from "../channels/Publication.js"
-import {
-  checkProperty,
-  freshName,
-  type Law,
-  law,
-  type LawBroken,
-  type LawOptions,
-  type Same,
-  sameFor,
-  tickOf
-} from "./Law.js"
+import { freshName, inTime, type Law, law, type LawBroken, type LawOptions, type Same } from "./Law.js"
+import { agreesWithModel, info } from "./PresenceModel.js"
 
 /**
  * One of the laws of presence.
@@ -27,41 +17,6 @@ import {
  * @category models
  */
 export type PresenceLaw<R> = Law<BrokerError, R | Presence>
-
-const info = (client: string, user: string, more?: Partial<ClientInfo>): ClientInfo => ({ client, user, ...more })
-
-type Operation =
-  | {
-    readonly _tag: "add"
-    readonly channel: number
-    readonly client: number
-    readonly user: number
-    readonly ttl: number
-  }
-  | { readonly _tag: "remove"; readonly channel: number; readonly client: number }
-  | { readonly _tag: "wait"; readonly ticks: number }
-
-const channel = FastCheck.nat(1)
-const client = FastCheck.nat(3)
-
-/** Leases end between two ticks, so that a clock that is real need not be exact. */
-const operation: FastCheck.Arbitrary<Operation> = FastCheck.oneof(
-  {
-    weight: 4,
-    arbitrary: FastCheck.record({
-      _tag: FastCheck.constant("add" as const),
-      channel,
-      client,
-      user: FastCheck.nat(2),
-      ttl: FastCheck.constantFrom(1.5, 3.5)
-    })
-  },
-  { weight: 1, arbitrary: FastCheck.record({ _tag: FastCheck.constant("remove" as const), channel, client }) },
-  {
-    weight: 2,
-    arbitrary: FastCheck.record({ _tag: FastCheck.constant("wait" as const), ticks: FastCheck.constantFrom(1, 2) })
-  }
-)
 
 /** Fails unless exactly these are there, and counted so. */
 const check = (
@@ -79,41 +34,6 @@ const check = (
     yield* same("counted afterwards", yield* presence.stats(channel), counted)
   })
 
-const runOnce = <R>(
-  operations: ReadonlyArray<Operation>,
-  same: Same,
-  options: LawOptions<R>
-): Effect.Effect<void, LawBroken | BrokerError, R | Presence> =>
-  Effect.gen(function*() {
-    const presence = yield* Presence
-    const tick = tickOf(options)
-    const name = yield* freshName
-    const model = [new Map<string, { info: ClientInfo; until: number }>(), new Map<string, never>()]
-    let now = 0
-    for (const operation of operations) {
-      if (operation._tag === "wait") {
-        now += operation.ticks
-        yield* options.wait(operation.ticks * tick)
-      } else {
-        const there = model[operation.channel]
-        const where = `${name}-${operation.channel}`
-        const id = `client-${operation.client}`
-        if (operation._tag === "add") {
-          const one = info(id, `user-${operation.user}`, { chanInfo: now })
-          there?.set(id, { info: one, until: now + operation.ttl })
-          yield* presence.add(where, one, operation.ttl * tick)
-        } else {
-          there?.delete(id)
-          yield* presence.remove(where, info(id, ""))
-        }
-      }
-      for (const [index, there] of model.entries()) {
-        const left = Array.from(there.values()).filter((one) => now < one.until)
-        yield* check(same, `${name}-${index}`, left.map((one) => one.info))
-      }
-    }
-  })
-
 /**
  * The laws of presence, as data for any test runner. Each uses channels of its own, so they may share one implementation.
  * Where `wait` moves a clock that they share, they must not run at the same time.
@@ -122,12 +42,7 @@ const runOnce = <R>(
  * @category testing
  */
 export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceLaw<R>> => {
-  const tick = tickOf(options)
-  const wait = (ticks: number) => options.wait(ticks * tick)
-  const { numRuns = 100, seed } = options
-  const long = 600 * tick
   const full = { connInfo: { name: "Ada", list: [1, null] }, chanInfo: "a" }
-  const model = "any operations in any order have the results that the laws predict"
 
   const on = (
     name: string,
@@ -135,36 +50,51 @@ export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceL
       readonly presence: Presence["Type"]
       readonly channel: string
       readonly same: Same
+      readonly tick: number
+      readonly long: number
+      readonly wait: (ticks: number) => Effect.Effect<unknown, never, R>
       readonly expect: (...there: ReadonlyArray<ClientInfo>) => Effect.Effect<void, LawBroken | BrokerError, Presence>
     }) => Effect.Effect<unknown, LawBroken | BrokerError, R | Presence>
   ): PresenceLaw<R> =>
     law(name, (same) =>
-      Effect.gen(function*() {
-        const presence = yield* Presence
-        const channel = yield* freshName
-        return yield* body({ presence, channel, same, expect: (...there) => check(same, channel, there) })
-      }))
+      inTime(options, (tick, wait) =>
+        Effect.gen(function*() {
+          const presence = yield* Presence
+          const channel = yield* freshName
+          return yield* body({
+            presence,
+            channel,
+            same,
+            tick,
+            long: 600 * tick,
+            wait,
+            expect: (...there) => check(same, channel, there)
+          })
+        })))
 
   return [
-    on("1: a client is present from add until remove", ({ channel, expect, presence, same }) =>
-      Effect.gen(function*() {
-        const [ada, bob] = [info("1", "ada", full), info("2", "bob")]
-        yield* expect()
-        yield* presence.add(channel, ada, long)
-        yield* presence.add(channel, bob, long)
-        yield* expect(ada, bob)
-        yield* check(same, `${channel}-2`, [])
-        yield* presence.remove(channel, ada)
-        yield* expect(bob)
-        yield* presence.remove(channel, bob)
-        yield* expect()
-        yield* presence.add(channel, ada, long)
-        yield* expect(ada)
-      })),
+    on(
+      "1: a client is present from add until remove",
+      ({ channel, expect, long, presence, same }) =>
+        Effect.gen(function*() {
+          const [ada, bob] = [info("1", "ada", full), info("2", "bob")]
+          yield* expect()
+          yield* presence.add(channel, ada, long)
+          yield* presence.add(channel, bob, long)
+          yield* expect(ada, bob)
+          yield* check(same, `${channel}-2`, [])
+          yield* presence.remove(channel, ada)
+          yield* expect(bob)
+          yield* presence.remove(channel, bob)
+          yield* expect()
+          yield* presence.add(channel, ada, long)
+          yield* expect(ada)
+        })
+    ),
 
     on(
       "1: a lease ends ttl after it was made, and no other with it",
-      ({ channel, expect, presence }) =>
+      ({ channel, expect, presence, tick, wait }) =>
         Effect.gen(function*() {
           const [ada, bob, eve] = [info("1", "ada"), info("2", "bob"), info("3", "eve")]
           yield* presence.add(channel, eve, 4 * tick)
@@ -182,7 +112,7 @@ export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceL
         })
     ),
 
-    on("2: add again renews the lease", ({ channel, expect, presence }) =>
+    on("2: add again renews the lease", ({ channel, expect, presence, tick, wait }) =>
       Effect.gen(function*() {
         const ada = info("1", "ada")
         for (let count = 0; count < 3; count++) {
@@ -196,7 +126,7 @@ export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceL
 
     on(
       "2: add again replaces the info, and never counts twice",
-      ({ channel, expect, presence }) =>
+      ({ channel, expect, long, presence }) =>
         Effect.gen(function*() {
           const [first, second, other] = [
             info("1", "ada", full),
@@ -216,7 +146,7 @@ export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceL
 
     on(
       "3: stats counts clients, and distinct users among them",
-      ({ channel, expect, presence }) =>
+      ({ channel, expect, long, presence }) =>
         Effect.gen(function*() {
           const all = [info("1", "ada"), info("2", "ada"), info("3", ""), info("4", ""), info("5", "bob")]
           yield* Effect.forEach(all, (one) => presence.add(channel, one, long), { discard: true })
@@ -228,7 +158,7 @@ export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceL
         })
     ),
 
-    on("4: removing who is not there does nothing", ({ channel, expect, presence }) =>
+    on("4: removing who is not there does nothing", ({ channel, expect, long, presence }) =>
       Effect.gen(function*() {
         const ada = info("1", "ada")
         yield* presence.remove(channel, ada)
@@ -241,16 +171,6 @@ export const laws = <R = never>(options: LawOptions<R>): ReadonlyArray<PresenceL
         yield* expect()
       })),
 
-    {
-      name: model,
-      check: checkProperty<BrokerError | LawBroken, R | Presence>(model, (run) =>
-        FastCheck.assert(
-          FastCheck.asyncProperty(
-            FastCheck.array(operation, { maxLength: 20 }),
-            (operations) => run(runOnce(operations, sameFor(model), options))
-          ),
-          { numRuns, ...(seed === undefined ? {} : { seed }) }
-        ))
-    }
+    agreesWithModel(options)
   ]
 }

@@ -493,6 +493,16 @@ describe("comparing positions with the stream", () => {
     server.faults.lose = (event) => event._tag === "Published" && lost.includes(event.publication.data)
   }
 
+  /** Channels whose position is asked for, from now on. */
+  const looksOf = (server: Server): Array<string> => {
+    const looks: Array<string> = []
+    server.faults.before = (operation, channel) =>
+      Effect.sync(() => {
+        if (operation === "history") looks.push(channel)
+      })
+    return looks
+  }
+
   it.scoped("a subscriber that missed the last publication is told with 2500, and gets it", () =>
     Effect.gen(function*() {
       const server = yield* serve(options)
@@ -501,8 +511,9 @@ describe("comparing positions with the stream", () => {
       losing(server, "\"lost\"")
       for (const data of ["heard", "lost"]) yield* server.channels.publish("recovered:x", data)
       assert.deepStrictEqual(yield* sub.data(1), ["heard"])
+      const looks = looksOf(server)
+      while (!looks.includes("recovered:x")) yield* TestClock.adjust("1 second")
       // Once is no proof: it may be on its way.
-      yield* TestClock.adjust("6 seconds")
       yield* client.settled
       assert.deepStrictEqual(sub.names, ["subscribing", "subscribed", "publication"])
       yield* TestClock.adjust("1 second")
@@ -566,6 +577,54 @@ describe("comparing positions with the stream", () => {
       server.faults.broken.clear()
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(yield* sub.data(1), ["lost"])
+    }))
+
+  it.scoped("each channel has its own turn, though all came together, or had a gap together", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(options)
+      const client = yield* connected(server)
+      const channels = Array.from({ length: 100 }, (_, n) => `recovered:${n}`)
+      yield* Effect.forEach(channels, (channel) => client.subscribe(channel), { concurrency: "unbounded" })
+      yield* TestClock.adjust("1 second")
+      const looks = looksOf(server)
+      const spread = Effect.gen(function*() {
+        const all = new Set<string>()
+        for (let second = 0; second < 5; second++) {
+          yield* TestClock.adjust("1 second")
+          yield* client.settled
+          assert.isAbove(looks.length, 5)
+          assert.isBelow(looks.length, 40)
+          for (const channel of looks.splice(0)) all.add(channel)
+        }
+        assert.strictEqual(all.size, 100)
+      })
+      yield* spread
+      for (const channel of channels) server.faults.tell({ _tag: "Gap", channel })
+      yield* TestClock.adjust("1 second")
+      yield* client.settled
+      assert.strictEqual(looks.splice(0).length, 100)
+      yield* spread
+    }))
+
+  it.scoped("so many are asked for at the same time at most, and the others later", () =>
+    Effect.gen(function*() {
+      const most = 5000
+      const server = yield* serve({ ...options, channelLimit: 0 })
+      const channels = Array.from({ length: most + 100 }, (_, n) => `recovered:${n}`)
+      const client = yield* user(server, "ada")
+      yield* Effect.forEach(channels, (channel) => server.channels.subscribeUser("ada", channel), { discard: true })
+      yield* TestClock.adjust("1 second")
+      const looks = looksOf(server)
+      const answer = yield* Effect.makeLatch()
+      const look = server.faults.before
+      server.faults.before = (...asked) => Effect.zipRight(look(...asked), answer.await)
+      for (const channel of channels) server.faults.tell({ _tag: "Gap", channel })
+      for (let second = 0; second < 3; second++) yield* TestClock.adjust("1 second")
+      assert.strictEqual(looks.length, most)
+      yield* answer.open
+      yield* TestClock.adjust("1 second")
+      yield* client.settled
+      assert.strictEqual(new Set(looks).size, most + 100)
     }))
 
   it.scoped("after a gap it is asked again soon, though it cannot say at first", () =>

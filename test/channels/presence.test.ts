@@ -33,6 +33,57 @@ describe("the laws hold of the layer, with the clock of the test", () => {
   }
 })
 
+describe("the laws, where time is real and operations take a good part of it", () => {
+  /** Takes its time before or after it, and leases end after a part of theirs. */
+  const slow = (part: number) =>
+    Layer.effect(
+      Presence,
+      Effect.map(PresenceMemory.make, (presence) => {
+        const late = <A, E>(effect: Effect.Effect<A, E>) => {
+          const before = Effect.suspend(() => Effect.sleep(15 * Math.random()))
+          return Effect.zipLeft(Effect.zipRight(before, effect), before)
+        }
+        return Presence.of({
+          add: (channel, info, ttl) => late(presence.add(channel, info, ttl * part)),
+          remove: (channel, info) => late(presence.remove(channel, info)),
+          get: (channel) => late(presence.get(channel)),
+          stats: (channel) => late(presence.stats(channel))
+        })
+      })
+    )
+  const laws = (part: number, seed: number) =>
+    Effect.forEach(
+      PresenceLaws.laws({ wait: Effect.sleep, tick: 60, numRuns: 4, seed }),
+      ({ check, name }) =>
+        Effect.match(Effect.scoped(Effect.provide(check, slow(part))), {
+          onFailure: (error) => [name, error.message.slice(-200)] as const,
+          onSuccess: () => [name, undefined] as const
+        }),
+      { concurrency: "unbounded" }
+    )
+
+  it.live("hold of what keeps them", () =>
+    Effect.gen(function*() {
+      for (const [name, error] of yield* laws(1, 7)) assert.isUndefined(error, name)
+    }))
+
+  it.live("are broken by leases that are too short", () =>
+    Effect.gen(function*() {
+      const broken = (yield* laws(0.5, 7)).flatMap(([name, error]) => error === undefined ? [] : [name])
+      assert.deepStrictEqual(broken, [
+        "1: a lease ends ttl after it was made, and no other with it",
+        "2: add again renews the lease",
+        "any operations in any order have the results that the laws predict"
+      ])
+    }))
+
+  it.live("are broken by leases that are too long", () =>
+    Effect.gen(function*() {
+      const broken = (yield* laws(2, 7)).flatMap(([name, error]) => error === undefined ? [] : [name])
+      assert.includeMembers([...broken], ["any operations in any order have the results that the laws predict"])
+    }))
+})
+
 describe("presence in memory", () => {
   it.scoped("a lease ends at the millisecond", () =>
     Effect.gen(function*() {

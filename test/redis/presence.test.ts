@@ -12,7 +12,7 @@ import type { RedisOptions } from "../../src/redis/RedisOptions.js"
 import { eventuallyEffect } from "../node/support.js"
 import { makeRedisCluster } from "./support/RedisCluster.js"
 import { makeRedisSentinel } from "./support/RedisSentinel.js"
-import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
+import { anyRedisServer, isRedisInstalled, isRedisThere, makeRedisServer } from "./support/RedisServer.js"
 
 /** Random runs at the same time: each mostly waits. */
 const lanes = 10
@@ -22,7 +22,8 @@ const runs = process.env["TEST_LONG"] === undefined ? 4 : 40
 class Redis extends Context.Tag("test/Redis")<Redis, RedisOptions & { readonly url?: string }>() {}
 
 const stages = {
-  "one server": Effect.map(makeRedisServer(), ({ url }) => ({ url })),
+  "one server": anyRedisServer,
+  "a server of its own": Effect.map(makeRedisServer(), ({ url }) => ({ url })),
   "three servers": Effect.map(Effect.replicateEffect(makeRedisServer(), 3), (servers) => ({
     urls: servers.map(({ url }) => url)
   })),
@@ -241,10 +242,13 @@ const inDetail = (it: It) => {
 
 for (const [name, stage] of Object.entries(stages)) {
   const options = { excludeTestServices: true, timeout: "1 minute" } as const
-  describe.runIf(isRedisInstalled)(`presence on Redis, on ${name}`, () => {
-    layer(Layer.scoped(Redis, stage), options)((it) => {
-      anywhere(it)
-      if (stage === stages["one server"]) inDetail(it)
-    })
-  })
+  describe.runIf(stage === stages["one server"] ? isRedisThere : isRedisInstalled)(
+    `presence on Redis, on ${name}`,
+    () => {
+      layer(Layer.scoped(Redis, stage), options)((it) => {
+        if (stage === stages["a server of its own"]) inDetail(it)
+        else anywhere(it)
+      })
+    }
+  )
 }

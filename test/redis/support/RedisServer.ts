@@ -1,5 +1,6 @@
 import { Effect, type Scope } from "effect"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -7,7 +8,18 @@ import { join } from "node:path"
 
 /** Whether there is a `redis-server` to test with; where there is none, the tests that need it are skipped. */
 export const isRedisInstalled = spawnSync("redis-server", ["--version"]).status === 0
-if (!isRedisInstalled) console.log("No redis-server on the PATH: tests of Redis are skipped")
+
+/** A server that is there already: the laws are tried on it, too where there is no `redis-server`. */
+const given = process.env["REDIS_URL"]
+
+export const isRedisThere = isRedisInstalled || given !== undefined
+if (!isRedisInstalled) {
+  console.log(
+    given === undefined
+      ? "Neither redis-server on the PATH nor REDIS_URL: tests of Redis are skipped"
+      : "No redis-server on the PATH: of the tests of Redis only the laws are tried, on REDIS_URL"
+  )
+}
 
 /** Low enough for the bus port of a Cluster, which is 10000 higher. */
 const isFree = (port: number): Promise<boolean> =>
@@ -120,3 +132,11 @@ export const makeRedisServer = (
       start
     }
   })
+
+/** The given server, under names that nobody else has; or one of our own. */
+export const anyRedisServer: Effect.Effect<{ readonly url: string; readonly prefix?: string }, never, Scope.Scope> =
+  Effect.suspend(() =>
+    given === undefined
+      ? Effect.map(makeRedisServer(), ({ url }) => ({ url }))
+      : Effect.succeed({ url: given, prefix: `test-${randomUUID()}` })
+  )
