@@ -154,6 +154,7 @@ export const startNodes = async (server, { pin }) => {
     throw error
   }
   return {
+    redis: `redis://127.0.0.1:${port}`,
     port: started.slice(1).map((node) => node.port).join(","),
     pid: started.map(({ pid }) => pid).join(","),
     stop: async () => {

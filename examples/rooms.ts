@@ -1,7 +1,7 @@
 /**
  * Chat rooms. Whoever connects to `/rooms/tea?name=Ada` is told who is there, and hears what is said in the room.
  *
- *     PORT=8000 npx tsx examples/rooms.ts
+ *     PORT=8000 npx tsx --conditions=@effect-ws-hub/source examples/rooms.ts
  */
 import { HttpLayerRouter, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"

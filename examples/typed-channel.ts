@@ -1,8 +1,9 @@
 /**
  * Rooms to talk in, over a typed channel: its definition, the server of it, and a client of it.
  *
- *     PORT=8000 npx tsx examples/typed-channel.ts
- *     npx tsx examples/typed-channel.ts ws://127.0.0.1:8000/connection/websocket Ada tea hello
+ *     PORT=8000 npx tsx --conditions=@effect-ws-hub/source examples/typed-channel.ts
+ *     npx tsx --conditions=@effect-ws-hub/source examples/typed-channel.ts \
+ *       ws://127.0.0.1:8000/connection/websocket Ada tea hello
  *
  * The client says what stands behind the room, and then what is typed. In an application the definition is a file of its
  * own; that of a browser imports `Channel` from `effect-ws-hub/client`.
@@ -111,7 +112,7 @@ const chat = (name: string, text: string) =>
       (line) =>
         room.publish(
           line.startsWith("/name ") ? { _tag: "Rename", title: line.slice(6) } : { _tag: "Say", text: line.trim() }
-        ).pipe(Effect.catchTag("ProtocolError", Console.error))
+        ).pipe(Effect.catchTags({ ProtocolError: Console.error, Unanswered: Console.error }))
     )
     yield* Effect.raceFirst(hear, say)
   }).pipe(Effect.scoped)

@@ -6,10 +6,10 @@
 import * as Effect from "effect/Effect"
 import type { Disconnect } from "../core/HubError.js"
 import type { Authenticator, Grant } from "./Authenticator.js"
-import type { Caller, ChannelHandler } from "./Channels.js"
+import type { Caller } from "./Channels.js"
 import type { Access, Namespace } from "./Namespace.js"
-import type { SubscribeParams } from "./Protocol.js"
 import { errors, type ProtocolError } from "./ProtocolCode.js"
+import type { SubscribeParams } from "./ProtocolCommand.js"
 
 /** The users that a channel names: what follows its last `#`, separated by commas. */
 const namesUser = (channel: string, user: string): boolean =>
@@ -35,16 +35,17 @@ export const subscribe = (
     readonly namespace: Namespace
     readonly insecure: boolean
     readonly tokens: Authenticator["Type"]
-    readonly handler: ChannelHandler | undefined
+    /** What a handler says, if there is one for the channel. */
+    readonly handler: Effect.Effect<Grant, ProtocolError | Disconnect> | undefined
   }
 ): Effect.Effect<Grant, ProtocolError | Disconnect> => {
-  const { channel, data, token } = params
+  const { channel, token } = params
   const { client, user } = caller
   if (token !== "") return tokens.subscribe(token, { channel, user, client })
   if (channel.startsWith("$")) return Effect.fail(errors.permissionDenied)
   const userLimited = namespace.allowUserLimitedChannels && channel.includes("#")
   if (userLimited && namesUser(channel, user)) return Effect.succeed({})
-  if (handler !== undefined) return Effect.suspend(() => handler.subscribe({ channel, data, caller }))
+  if (handler !== undefined) return handler
   if (!userLimited && allows(namespace.subscribe, user, false)) return Effect.succeed({})
   return insecure ? Effect.succeed({}) : Effect.fail(errors.permissionDenied)
 }

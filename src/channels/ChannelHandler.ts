@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { Disconnect } from "../core/HubError.js"
+import { Signal, within } from "../core/Signal.js"
 import type { Grant } from "./Authenticator.js"
 import type { Channel } from "./ChannelDefinition.js"
 import { type Caller, Channels } from "./Channels.js"
@@ -38,8 +39,8 @@ export interface Request<out P> {
  */
 export interface Handlers<P, A, S, J, E, R, E1, R1> {
   /**
-   * Grants a subscription, or fails to refuse it. A `Scope` that it requires is the connection's, so what it acquires is
-   * released when the client is gone; unsubscribing releases nothing.
+   * Grants a subscription, or fails to refuse it. It is not asked for one that comes with a token. A `Scope` that it
+   * requires is the subscription's: what it acquires is released when that ends, however it does, or is refused.
    */
   readonly join: (request: Request<P> & { readonly data: J }) => Effect.Effect<Grant | void, E, R>
   /**
@@ -64,13 +65,17 @@ export interface Handlers<P, A, S, J, E, R, E1, R1> {
 export type NeedsOnError<E> = [Exclude<E, ProtocolError | Disconnect>] extends [never] ? unknown
   : { readonly onError: {} }
 
+/** How long the layer's services wait for what runs for clients. */
+const patience = 2000
+
 /**
  * Serves the clients of a channel, for as long as the layer lives.
  *
  * While it does, it decides about every channel whose name has the form of the pattern, instead of the namespace's
- * `allow…` options. Parameters, the data of a subscription and messages are decoded before; what is wrong is error 107.
- * The handlers run in the fiber that serves the connection, and are interrupted with it. Their services come from the
- * layer. A defect is logged, and is error 100.
+ * `allow…` options; after that, clients are told to try again. Parameters, the data of a subscription and messages are
+ * decoded before; what is wrong is error 107. The handlers run in the fiber that serves the connection, and are
+ * interrupted with it. Their services come from the layer, which waits at its end, for two seconds, until they are done.
+ * A defect is logged, and is error 100.
  *
  * @since 1.0.0
  * @category layers
@@ -87,56 +92,76 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
       (yield* Effect.context<Exclude<R | R1, Scope.Scope>>()) as Context.Context<Tracer.ParentSpan>
     )
 
-    const onFailure = (error: E | E1): Effect.Effect<never, ProtocolError | Disconnect> =>
+    const onFailure = (error: E | E1 | ProtocolError): Effect.Effect<never, ProtocolError | Disconnect> =>
       error instanceof ProtocolError || error instanceof Disconnect
         ? Effect.fail(error)
         : onError === undefined
         ? Effect.die(error)
         : Effect.suspend(() => Effect.fail(onError(error as Exclude<E | E1, ProtocolError | Disconnect>)))
 
+    let running = 0
+    const changed = new Signal()
+    const counted = <B, E2>(effect: Effect.Effect<B, E2>): Effect.Effect<B, E2> =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => running++),
+        () => effect,
+        () =>
+          Effect.sync(() => {
+            running--
+            changed.notify()
+          })
+      )
+    // Added first, so that it waits when nobody is let in any more.
+    yield* Effect.addFinalizer(() => within(changed.until(() => running === 0), patience))
+
+    /** Decoding is part of the effect: what a schema throws is a defect like any other. */
     const run = <B>(
       name: string,
       scope: Scope.Scope | undefined,
-      effect: () => Effect.Effect<B, E | E1, R | R1>
+      effect: Effect.Effect<B, E | E1 | ProtocolError, R | R1>
     ): Effect.Effect<B, ProtocolError | Disconnect> =>
       Effect.scopedWith((own) =>
-        effect().pipe(
+        effect.pipe(
           Effect.catchAll(onFailure),
           Effect.provide(Context.add(context, Scope.Scope, scope ?? own) as Context.Context<R | R1>)
         )
-      ).pipe(Effect.catchAllCause((cause) =>
-        Chunk.isEmpty(Cause.defects(cause))
-          ? Effect.failCause(cause)
-          : Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
-            Effect.annotateLogs({ package: "effect-ws-hub", channel: name }),
-            Effect.zipRight(Effect.fail(errors.internal))
-          )
-      ))
+      ).pipe(
+        counted,
+        Effect.catchAllCause((cause) =>
+          Chunk.isEmpty(Cause.defects(cause))
+            ? Effect.failCause(cause)
+            : Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
+              Effect.annotateLogs({ package: "effect-ws-hub", channel: name }),
+              Effect.zipRight(Effect.fail(errors.internal))
+            )
+        )
+      )
 
     yield* channels.register({
       matches: channel.matches,
-      subscribe: ({ caller, channel: name, data: raw }) =>
-        Effect.gen(function*() {
-          const params = yield* channel.decodeName(name)
-          const data = yield* channel.join.decode(raw)
-          const grant = yield* run(
-            name,
-            caller.connection?.scope,
-            () => join({ channel: name, params, caller, data })
-          )
-          return grant ?? {}
-        }),
+      subscribe: ({ caller, channel: name, data: raw, scope }) =>
+        run(
+          name,
+          scope,
+          Effect.gen(function*() {
+            const params = yield* channel.decodeName(name)
+            const data = yield* channel.join.decode(raw)
+            return (yield* join({ channel: name, params, caller, data })) ?? {}
+          })
+        ),
       publish: ({ caller, channel: name, data }) =>
-        Effect.gen(function*() {
-          if (handle === undefined) return yield* errors.permissionDenied
-          const params = yield* channel.decodeName(name)
-          const message = yield* channel.send.decode(data)
-          return yield* run(name, undefined, () =>
-            Effect.flatMap(handle({ channel: name, params, caller, message }), (answer) =>
-              answer === undefined
-                ? Effect.succeedNone
-                // What the handler yields is its own affair: the client did nothing wrong.
-                : Effect.map(Effect.orDie(channel.receive.encode(answer)), Option.some)))
-        })
+        run(
+          name,
+          undefined,
+          Effect.gen(function*() {
+            if (handle === undefined) return yield* errors.permissionDenied
+            const params = yield* channel.decodeName(name)
+            const message = yield* channel.send.decode(data)
+            const answer = yield* handle({ channel: name, params, caller, message })
+            if (answer === undefined) return Option.none()
+            // What the handler yields is its own affair: the client did nothing wrong.
+            return Option.some(yield* Effect.orDie(channel.receive.encode(answer)))
+          })
+        )
     })
   }))

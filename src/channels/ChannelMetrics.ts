@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
 
 const counter = (name: string, description: string) =>
   Metric.counter(`ws_hub_channel_${name}`, { description, incremental: true })
@@ -64,3 +65,15 @@ export const errors = (code: number): Metric.Metric.Counter<number> => {
  * @category metrics
  */
 export const gaps = counter("gaps_total", "Subscriptions in which a publication was missing")
+
+/**
+ * Seconds from a ping to its pong; of a client that owes more than one, the newest.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const pongLatency = Metric.histogram(
+  "ws_hub_channel_pong_latency_seconds",
+  MetricBoundaries.exponential({ start: 0.001, factor: 2, count: 14 }),
+  "Time from a ping to its pong"
+)

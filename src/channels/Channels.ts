@@ -33,7 +33,7 @@ export interface PublishOptions {
 
 /**
  * Which part of a channel's history to read; see `HistoryRequest` of the broker. `limit` absent: all, up to the
- * server's own limit.
+ * server's own limit; for a client, none.
  *
  * @since 1.0.0
  * @category models
@@ -71,6 +71,13 @@ export interface Caller {
   readonly connection: Connection | undefined
 }
 
+/** What a client asks of a channel. */
+interface Asked {
+  readonly channel: string
+  readonly data: unknown
+  readonly caller: Caller
+}
+
 /**
  * Code of the application for some channels. While it is registered, it decides about them instead of the namespace's
  * `allow…` options.
@@ -81,14 +88,12 @@ export interface Caller {
 export interface ChannelHandler {
   /** Whether it is for this channel. */
   readonly matches: (channel: string) => boolean
-  /** Grants or refuses a subscription that came without a token. */
+  /** Grants or refuses a subscription that came without a token. The scope closes when that ends, or is refused. */
   readonly subscribe: (
-    request: { readonly channel: string; readonly data: unknown; readonly caller: Caller }
+    request: Asked & { readonly scope: Scope.Scope }
   ) => Effect.Effect<Grant, ProtocolError | Disconnect>
   /** Says what to publish for a client's publication; none: nothing, it has been dealt with. */
-  readonly publish: (
-    request: { readonly channel: string; readonly data: unknown; readonly caller: Caller }
-  ) => Effect.Effect<Option.Option<unknown>, ProtocolError | Disconnect>
+  readonly publish: (request: Asked) => Effect.Effect<Option.Option<unknown>, ProtocolError | Disconnect>
 }
 
 /**
@@ -272,15 +277,18 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   ) => Effect.Effect<void, never, R | Scope.Scope>
   /** Sends JSON data to one client, outside of channels. Fails with 107 if it is not JSON. */
   readonly send: (client: string, data: unknown) => Effect.Effect<SendResult, ProtocolError>
-  /** Registers code for some channels, for as long as the scope lives. The newest one that matches decides. */
+  /**
+   * Registers code for some channels, for as long as the scope lives. The newest one that matches decides. After the last
+   * its channels are not open to all: clients are told to try again (100), until the same `matches` is registered anew.
+   */
   readonly register: (handler: ChannelHandler) => Effect.Effect<void, never, Scope.Scope>
   /** Serves one connection of the hub: the handler to mount. */
   readonly serve: (connection: Connection) => Effect.Effect<void, Disconnect>
 }>() {}
 
 /**
- * What a mount serves channels with: `NodeUpgrade.layer("/connection/websocket", Channels.mount)`. The ends that the hub
- * decides have the protocol's codes.
+ * What a mount serves channels with: `NodeUpgrade.layer("/connection/websocket", Channels.mount)`. Ends that the hub decides
+ * have the protocol's codes. Who asks for Protobuf is refused with 400, or closed with 3506 if its URL does.
  *
  * @since 1.0.0
  * @category constructors
@@ -288,6 +296,7 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
 export const mount: {
   readonly handler: (connection: Connection) => Effect.Effect<void, Disconnect, Channels>
   readonly closeWith: CloseWords
+  readonly subprotocols: ReadonlyArray<string>
 } = {
   handler: (connection) => Effect.flatMap(Channels, (channels) => channels.serve(connection)),
   closeWith: {
@@ -296,5 +305,6 @@ export const mount: {
     slowConsumer: disconnects.slow,
     rateLimit: disconnects.tooManyRequests,
     drain: disconnects.shutdown
-  }
+  },
+  subprotocols: ["centrifuge-json"]
 }

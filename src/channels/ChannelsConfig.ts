@@ -3,10 +3,13 @@
  *
  * @since 1.0.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import * as HubConfig from "../core/HubConfig.js"
 import { InvalidOption } from "../core/HubError.js"
 import type { NamespacesOptions } from "./Namespace.js"
+import * as NamespaceCheck from "./NamespaceCheck.js"
 
 /**
  * The options of channels. Everything has a safe default.
@@ -23,7 +26,9 @@ export interface ChannelsOptions extends NamespacesOptions {
   readonly version?: string | undefined
   /** Time between pings, in whole seconds. 0: no pings. Defaults to 25 seconds. */
   readonly pingInterval?: Duration.DurationInput | undefined
-  /** Time for the answer to a ping, less than the interval; then 3012. Defaults to 8 seconds. */
+  /**
+   * Time for the answer to a ping, less than the interval; then 3012. 0: no answer is asked for. Defaults to 8 seconds.
+   */
   readonly pongTimeout?: Duration.DurationInput | undefined
   /** Time for a new connection to send its connect command; then 3502. Defaults to 10 seconds. */
   readonly staleTimeout?: Duration.DurationInput | undefined
@@ -35,7 +40,7 @@ export interface ChannelsOptions extends NamespacesOptions {
   readonly userConnections?: number | undefined
   /** Time between renewals of presence. Defaults to 27 seconds. */
   readonly presenceInterval?: Duration.DurationInput | undefined
-  /** Time after which presence that is not renewed ends. Defaults to 60 seconds. */
+  /** Time after which presence that is not renewed ends, more than the interval. Defaults to 60 seconds. */
   readonly presenceTtl?: Duration.DurationInput | undefined
   /** Time between comparisons of subscribers' positions with the stream. Defaults to 40 seconds. */
   readonly positionCheckInterval?: Duration.DurationInput | undefined
@@ -53,7 +58,7 @@ export interface ChannelsOptions extends NamespacesOptions {
 }
 
 /**
- * The limits and times as they are used: milliseconds, counts, `Infinity` for no limit.
+ * The limits and times as they are used: milliseconds, counts, `Infinity` for no limit and for no answer to a ping.
  *
  * @internal
  */
@@ -75,82 +80,113 @@ export interface ChannelsConfig {
   readonly personalChannel: { readonly prefix: string; readonly singleConnection: boolean } | undefined
 }
 
-const millis = (key: string, value: Duration.DurationInput | undefined, fallback: string): number => {
-  const input = value ?? fallback
-  const duration = Duration.decodeUnknown(input)
-  const millis = duration._tag === "Some" ? Duration.toMillis(duration.value) : NaN
-  if (millis >= 0 && millis < 2 ** 31) return millis
-  throw new InvalidOption({ key, expected: "a duration such as \"10 seconds\", at most 24 days", actual: input })
+/** What an option must be, and how it is read: nothing if it is not that. */
+interface Kind<A> {
+  readonly expected: string
+  readonly read: (actual: unknown) => A | undefined
 }
 
-const above0 = (key: string, value: Duration.DurationInput | undefined, fallback: string): number => {
-  const found = millis(key, value, fallback)
-  if (found > 0) return found
-  throw new InvalidOption({ key, expected: "a duration above 0", actual: value })
+const expectedTime = "a duration such as \"10 seconds\" or a number of milliseconds, at most 24 days"
+
+const time: Kind<number> = { expected: expectedTime, read: HubConfig.millis }
+
+const timeAbove0: Kind<number> = {
+  expected: `${expectedTime}, and above 0`,
+  read: (actual) => HubConfig.millis(actual) || undefined
 }
 
-const count = (key: string, value: number | undefined, fallback: number): number => {
-  const actual = value ?? fallback
-  if (Number.isSafeInteger(actual) && actual >= 0) return actual === 0 ? Infinity : actual
-  throw new InvalidOption({ key, expected: "a whole number, or 0 for no limit", actual })
+const count: Kind<number> = {
+  expected: "a whole number, or 0 for no limit",
+  read: (actual) => Number.isSafeInteger(actual) && Number(actual) >= 0 ? Number(actual) || Infinity : undefined
 }
 
-/** Where nothing may be lost, nothing may be dropped. */
-const checkOverflow = ({ namespaces = {}, withoutNamespace = {} }: NamespacesOptions): void => {
-  const all = Object.entries(namespaces).map(([name, options]) => [`namespaces.${name}`, options] as const)
-  for (const [path, options] of [["withoutNamespace", withoutNamespace] as const, ...all]) {
-    const wanted = (["forceRecovery", "allowRecovery", "forcePositioning", "allowPositioning"] as const)
-      .find((key) => options[key] === true)
-    if (wanted === undefined || (options.overflow ?? "disconnect") === "disconnect") continue
-    throw new InvalidOption({
-      key: `${path}.overflow`,
-      expected: `disconnect, since ${wanted} must not lose anything`,
-      actual: options.overflow
-    })
+const flag: Kind<boolean> = {
+  expected: "true or false",
+  read: (actual) => typeof actual === "boolean" ? actual : undefined
+}
+
+const text: Kind<string> = { expected: "text", read: (actual) => typeof actual === "string" ? actual : undefined }
+
+const section: Kind<Readonly<Record<PropertyKey, unknown>>> = {
+  expected: "an object",
+  read: (actual) => Predicate.isRecord(actual) ? actual : undefined
+}
+
+/** The options with their defaults, which stand for what is wrong too, and all that is wrong. */
+const read = (options: ChannelsOptions): readonly [ChannelsConfig, ReadonlyArray<InvalidOption>] => {
+  const problems: Array<InvalidOption> = []
+  const wrong = (key: string, expected: string, actual: unknown) =>
+    problems.push(new InvalidOption({ key, expected, actual }))
+  const value = <A>(key: string, actual: unknown, kind: Kind<A>, fallback: A): A => {
+    if (actual === undefined) return fallback
+    const found = kind.read(actual)
+    if (found === undefined) wrong(key, kind.expected, actual)
+    return found ?? fallback
   }
+  const own = <A>(key: keyof ChannelsConfig, kind: Kind<A>, fallback: A): A => value(key, options[key], kind, fallback)
+  const personal = own("personalChannel", section, {})
+  const namespace = value("personalChannel.namespace", personal["namespace"], text, "")
+  const singleConnection = value("personalChannel.singleConnection", personal["singleConnection"], flag, false)
+  const config: ChannelsConfig = {
+    insecure: own("insecure", flag, false),
+    name: own("name", text, "node"),
+    version: own("version", text, ""),
+    pingInterval: own("pingInterval", time, 25_000),
+    pongTimeout: own("pongTimeout", time, 8000) || Infinity,
+    staleTimeout: own("staleTimeout", timeAbove0, 10_000),
+    expiredDelay: own("expiredDelay", time, 25_000),
+    channelLimit: own("channelLimit", count, 128),
+    userConnections: own("userConnections", count, Infinity),
+    presenceInterval: own("presenceInterval", timeAbove0, 27_000),
+    presenceTtl: own("presenceTtl", timeAbove0, 60_000),
+    positionCheckInterval: own("positionCheckInterval", timeAbove0, 40_000),
+    recoveryLimit: own("recoveryLimit", count, 300),
+    historyLimit: own("historyLimit", count, 300),
+    personalChannel: options.personalChannel === undefined
+      ? undefined
+      : { prefix: namespace === "" ? "#" : `${namespace}:#`, singleConnection }
+  }
+  const { pingInterval, pongTimeout, presenceInterval, presenceTtl } = config
+  const seconds = (millis: number) => `${millis / 1000} seconds`
+  if (pingInterval % 1000 !== 0) wrong("pingInterval", "whole seconds", options.pingInterval)
+  if (pingInterval > 0 && pongTimeout >= pingInterval && pongTimeout !== Infinity) {
+    wrong(
+      "pongTimeout",
+      `less than pingInterval, which is ${seconds(pingInterval)}`,
+      options.pongTimeout ?? pongTimeout
+    )
+  }
+  if (presenceTtl <= presenceInterval) {
+    const expected = `more than presenceInterval, which is ${seconds(presenceInterval)}`
+    wrong("presenceTtl", expected, options.presenceTtl ?? presenceTtl)
+  }
+  const { namespaces, withoutNamespace } = options
+  const exists = namespace === "" ? withoutNamespace !== undefined : Object.hasOwn(namespaces ?? {}, namespace)
+  if (options.personalChannel !== undefined && !exists) {
+    const expected = "the name of a namespace that is there, or nothing if withoutNamespace is"
+    wrong("personalChannel.namespace", expected, namespace)
+  }
+  problems.push(
+    ...NamespaceCheck.unknownKeys("", options, [...Object.keys(config), "withoutNamespace", "namespaces"]),
+    ...NamespaceCheck.unknownKeys("personalChannel.", personal, ["namespace", "singleConnection"]),
+    ...NamespaceCheck.problems(options)
+  )
+  return [config, problems]
 }
+
+/**
+ * All that is wrong with the options, each by its path: `pingInterval`, `namespaces.news.historyTtl`.
+ *
+ * @internal
+ */
+export const problems = (options: ChannelsOptions): ReadonlyArray<InvalidOption> => read(options)[1]
 
 /**
  * Checks the options and fills in the defaults. The error names the option that is wrong.
  *
  * @internal
  */
-export const make = (options: ChannelsOptions): Either.Either<ChannelsConfig, InvalidOption> =>
-  Either.try({
-    try: (): ChannelsConfig => {
-      const pingInterval = millis("pingInterval", options.pingInterval, "25 seconds")
-      const pongTimeout = above0("pongTimeout", options.pongTimeout, "8 seconds")
-      if (pingInterval % 1000 !== 0) {
-        throw new InvalidOption({ key: "pingInterval", expected: "whole seconds", actual: options.pingInterval })
-      }
-      if (pingInterval > 0 && pongTimeout >= pingInterval) {
-        throw new InvalidOption({ key: "pongTimeout", expected: "less than pingInterval", actual: options.pongTimeout })
-      }
-      checkOverflow(options)
-      const personal = options.personalChannel
-      return {
-        insecure: options.insecure ?? false,
-        name: options.name ?? "node",
-        version: options.version ?? "",
-        pingInterval,
-        pongTimeout,
-        staleTimeout: above0("staleTimeout", options.staleTimeout, "10 seconds"),
-        expiredDelay: millis("expiredDelay", options.expiredDelay, "25 seconds"),
-        channelLimit: count("channelLimit", options.channelLimit, 128),
-        userConnections: count("userConnections", options.userConnections, 0),
-        presenceInterval: above0("presenceInterval", options.presenceInterval, "27 seconds"),
-        presenceTtl: above0("presenceTtl", options.presenceTtl, "60 seconds"),
-        positionCheckInterval: above0("positionCheckInterval", options.positionCheckInterval, "40 seconds"),
-        recoveryLimit: count("recoveryLimit", options.recoveryLimit, 300),
-        historyLimit: count("historyLimit", options.historyLimit, 300),
-        personalChannel: personal === undefined ? undefined : {
-          prefix: personal.namespace === undefined || personal.namespace === "" ? "#" : `${personal.namespace}:#`,
-          singleConnection: personal.singleConnection ?? false
-        }
-      }
-    },
-    catch: (error) => {
-      if (error instanceof InvalidOption) return error
-      throw error
-    }
-  })
+export const make = (options: ChannelsOptions): Either.Either<ChannelsConfig, InvalidOption> => {
+  const [config, [problem]] = read(options)
+  return problem === undefined ? Either.right(config) : Either.left(problem)
+}

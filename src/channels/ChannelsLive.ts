@@ -24,19 +24,14 @@ import type { Namespace } from "./Namespace.js"
 import * as Node from "./Node.js"
 import * as NodeControl from "./NodeControl.js"
 import type { Presence } from "./Presence.js"
-import { stringify } from "./Protocol.js"
-import {
-  badRequest,
-  disconnects,
-  errors,
-  internalError,
-  type ProtocolError,
-  spoken,
-  unsubscribes
-} from "./ProtocolCode.js"
+import { badRequest, disconnects, errors, internalError, ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
+import { stringify } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
+
+/** What decided about a channel has closed, as a rule since the server does: the client comes again. */
+const unhandled = new ProtocolError({ code: 100, reason: "nobody serves the channel just now", temporary: true })
 
 /** Who calls by the server API. */
 const server: Caller = { client: "", user: "", info: undefined, meta: undefined, connection: undefined }
@@ -89,6 +84,14 @@ const subscribe = (
     return Stream.map(Stream.concat(Stream.fromIterable(missed), live), Node.parsed)
   })
 
+/** Whether the URL of a handshake asks for the protocol's binary form. */
+const asksForProtobuf = (url: string): boolean => {
+  const start = url.indexOf("?")
+  if (start < 0) return false
+  const query = new URLSearchParams(url.slice(start))
+  return query.get("format") === "protobuf" || query.get("cf_protocol") === "protobuf"
+}
+
 /**
  * Builds the service in the current scope. When the scope closes, its clients are drained with 3001 while broker and
  * presence are still there. The error names the option that is wrong.
@@ -117,6 +120,7 @@ export const make = (
     const serve = (connection: Connection): Effect.Effect<void, Disconnect> =>
       Effect.suspend(() => {
         if (node.isClosed) return Effect.fail(disconnects.shutdown)
+        if (asksForProtobuf(connection.handshake.url)) return Effect.fail(disconnects.inappropriateProtocol)
         const session = new Session(node, connection)
         // An interrupt between the two would leave the session in the roster.
         const open = Effect.suspend(() => {
@@ -215,7 +219,15 @@ export const make = (
             missing
           }))
         }),
-      register: (handler) => node.handlers.add(handler),
+      register: (handler) =>
+        node.handlers.add(handler, {
+          key: handler.matches,
+          entry: {
+            matches: handler.matches,
+            subscribe: () => Effect.fail(unhandled),
+            publish: () => Effect.fail(unhandled)
+          }
+        }),
       serve
     })
   })

@@ -3,14 +3,19 @@
  *
  * @since 1.0.0
  */
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import * as Connecting from "./Connecting.js"
 import type { Namespace } from "./Namespace.js"
-import { type Command, replies, stringify } from "./Protocol.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import type { Command } from "./ProtocolCommand.js"
+import { replies, stringify } from "./ProtocolReply.js"
 import type { Session } from "./Session.js"
 import * as Subscribing from "./Subscribing.js"
 import { Subscription, ttlOf } from "./Subscription.js"
@@ -51,6 +56,43 @@ export const handle = (session: Session, command: Exclude<Command, { _tag: "pong
   }
 }
 
+/** What a span may tell of a command: no token, no data, and of a name that is no channel's as much as of one that is. */
+const attributesOf = (command: Exclude<Command, { _tag: "pong" }>): Readonly<Record<string, string>> | undefined => {
+  switch (command._tag) {
+    case "connect":
+    case "refresh":
+      return {}
+    case "subscribe":
+      return { channel: command.params.channel.slice(0, mostShown) }
+    case "sub_refresh":
+      return { channel: command.channel.slice(0, mostShown) }
+    case "rpc":
+      return { method: command.method.slice(0, mostShown) }
+    default:
+      return undefined
+  }
+}
+
+const mostShown = 255
+
+/** Effect's own, which shows its spans to nobody. */
+const noTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/**
+ * In a span of its own, if it runs code of the application as a rule; what clients do most has none. It has no parent:
+ * what was traced when the connection came to be has long ended.
+ *
+ * @internal
+ */
+export const traced = (command: Exclude<Command, { _tag: "pong" }>, handled: Handled): Handled => {
+  const attributes = attributesOf(command)
+  if (attributes === undefined) return handled
+  const options = { attributes, captureStackTrace: false, root: true }
+  return Effect.tracerWith((tracer) =>
+    tracer === noTracer ? handled : Effect.withSpan(handled, `Session.${command._tag}`, options)
+  )
+}
+
 /** The namespace of a channel, unless the client does this too often. */
 const inNamespace = (
   session: Session,
@@ -81,6 +123,11 @@ const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled =
     if (session.subscriptions.size >= node.config.channelLimit) return Effect.fail(errors.limitExceeded)
     const subscription = new Subscription(session, channel, namespace, false)
     session.subscriptions.set(channel, subscription)
+    const handler = node.handlerOf(channel)
+    const handled = handler && Effect.flatMap(Scope.make(), (scope) => {
+      subscription.scope = scope
+      return handler.subscribe({ channel, data: params.data, caller: session.caller, scope })
+    })
     return Effect.gen(function*() {
       const grant = yield* session.atLeisure(Access.subscribe({
         params,
@@ -88,7 +135,7 @@ const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled =
         namespace,
         insecure: node.config.insecure,
         tokens: node.authenticator,
-        handler: node.handlerOf(channel)
+        handler: handled
       }))
       if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
         return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
@@ -112,7 +159,7 @@ const unsubscribe = (session: Session, { channel, id }: Of<"unsubscribe">): Hand
 /** Decides at once and in few steps, since it is what clients do most: it runs when the command is handled. */
 const publish = (session: Session, command: Of<"publish">): Handled => {
   const { channel, data, id } = command
-  const { node, user } = session
+  const { node } = session
   const found = node.namespaceOf(channel)
   if (Either.isLeft(found)) return Effect.fail(found.left)
   const namespace = found.right
@@ -129,9 +176,7 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
       )
     )
   }
-  if (!node.config.insecure && !Access.allows(namespace.publish, user, session.isSubscriber(channel))) {
-    return Effect.fail(errors.permissionDenied)
-  }
+  if (!session.may("publish", namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
   const { underWay } = session
   if (underWay === undefined || namespace.coalesceWindow > 0) {
     return node.publish(channel, namespace, data, {}, info, reply)
@@ -148,9 +193,9 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
 
 const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>
   inNamespace(session, channel, "history", (namespace): Handled => {
-    const { node, user } = session
+    const { node } = session
     if (!namespace.presence) return Effect.fail(errors.notAvailable)
-    if (!node.config.insecure && !Access.allows(namespace.readPresence, user, session.isSubscriber(channel))) {
+    if (!session.may("readPresence", namespace, session.isSubscriber(channel))) {
       return Effect.fail(errors.permissionDenied)
     }
     return _tag === "presence"
@@ -162,7 +207,9 @@ const history = (session: Session, { channel, id, options }: Of<"history">): Han
   inNamespace(session, channel, "history", (namespace) => {
     const { node } = session
     if (namespace.stream === undefined) return Effect.fail(errors.notAvailable)
-    if (!session.mayReadHistory(namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
+    if (!session.may("readHistory", namespace, session.isSubscriber(channel))) {
+      return Effect.fail(errors.permissionDenied)
+    }
     const limit = Math.min(options.limit ?? Infinity, node.config.historyLimit)
     return Effect.map(
       node.history(channel, namespace, { ...options, limit: limit === Infinity ? undefined : limit }),

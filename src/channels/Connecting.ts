@@ -6,20 +6,26 @@
 import * as Effect from "effect/Effect"
 import type { Disconnect } from "../core/HubError.js"
 import type { Credentials, Grant } from "./Authenticator.js"
-import { type Command, replies } from "./Protocol.js"
 import { disconnects, errors, type ProtocolError } from "./ProtocolCode.js"
+import type { Command } from "./ProtocolCommand.js"
+import { replies } from "./ProtocolReply.js"
 import type { Session } from "./Session.js"
 import * as Subscribing from "./Subscribing.js"
 import { Subscription } from "./Subscription.js"
 
-type Granted = ReadonlyArray<readonly [Subscription, Grant]>
+interface Identified {
+  /** What the server subscribes the client to. */
+  readonly granted: ReadonlyArray<readonly [Subscription, Grant]>
+  /** Whom it replaces: its user's earlier connections, where there may be but one. */
+  readonly replaced: ReadonlyArray<Session>
+}
 
 /** From here on the user is known, and so are the channels that the server subscribes it to. */
 const identify = (
   session: Session,
   credentials: Credentials
-): Effect.Effect<Granted, ProtocolError | Disconnect> =>
-  Effect.suspend((): Effect.Effect<Granted, ProtocolError | Disconnect> => {
+): Effect.Effect<Identified, ProtocolError | Disconnect> =>
+  Effect.suspend((): Effect.Effect<Identified, ProtocolError | Disconnect> => {
     const { node } = session
     const { clientRefresh, expireAt, subscriptions, user } = credentials
     session.credentials = credentials
@@ -28,21 +34,24 @@ const identify = (
     }
     const { channelLimit, personalChannel, userConnections } = node.config
     const isKnown = user !== ""
-    const others = node.roster.of(user)
-    if (isKnown && personalChannel?.singleConnection === true) {
-      for (const other of others) other.close(disconnects.connectionLimit)
-    } else if (isKnown && others.length >= userConnections) return Effect.fail(disconnects.connectionLimit)
+    const others = isKnown ? node.roster.of(user) : []
+    const replaced = personalChannel?.singleConnection === true ? others : []
+    if (others.length - replaced.length >= userConnections) return Effect.fail(disconnects.connectionLimit)
     node.roster.add(session)
     const grants = new Map(subscriptions)
     const personal = personalChannel === undefined ? "" : `${personalChannel.prefix}${user}`
     if (isKnown && personal !== "" && !grants.has(personal)) grants.set(personal, {})
     if (grants.size > channelLimit) return Effect.fail(disconnects.channelLimit)
-    return Effect.forEach(grants, ([channel, grant]) =>
-      Effect.map(node.namespaceOf(channel), (namespace) => {
-        const subscription = new Subscription(session, channel, namespace, true)
-        session.subscriptions.set(channel, subscription)
-        return [subscription, grant] as const
-      }))
+    const subscribed = Effect.forEach(
+      grants,
+      ([channel, grant]) =>
+        Effect.map(node.namespaceOf(channel), (namespace) => {
+          const subscription = new Subscription(session, channel, namespace, true)
+          session.subscriptions.set(channel, subscription)
+          return [subscription, grant] as const
+        })
+    )
+    return Effect.map(subscribed, (granted) => ({ granted, replaced }))
   })
 
 /**
@@ -60,21 +69,25 @@ export const connect = (
     const credentials = yield* session.atLeisure(
       node.authenticator.connect({ token, data, name, version, headers, client, handshake })
     )
-    const granted = yield* identify(session, credentials)
+    const { granted, replaced } = yield* identify(session, credentials)
     const prepared = yield* Effect.forEach(
       granted,
       ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel))
     )
     connected()
-    yield* Subscribing.commit(session, prepared, (results) =>
+    yield* Subscribing.commit(session, prepared, (results) => {
       session.reply(replies.connect(id, {
         client,
         version: node.config.version,
         ttl: session.ttl,
         data: credentials.data,
         subscriptions: results,
-        ping: node.config.pingInterval / 1000
-      })))
+        ping: node.config.pingInterval / 1000,
+        pong: node.config.pingInterval > 0 && node.config.pongTimeout !== Infinity
+      }))
+      // Not before: a connection that fails replaces none.
+      for (const other of replaced) other.close(disconnects.connectionLimit)
+    })
   }).pipe(
     Effect.tapErrorCause(() =>
       Effect.suspend(() => {

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import { BrokerError } from "./Broker.js"
 import type { Answered } from "./Channels.js"
 import type { Answers, Ask } from "./Cluster.js"
@@ -108,14 +109,14 @@ export const everywhere = <A, I, E>(
       : node.roster.client(client) === undefined
       ? node.others.request(request, isEnough)
       : undefined
-    return others === undefined
-      ? Effect.map(here, (result) => ({ results: [result], missing: nothing.missing }))
-      : Effect.zipWith(
+    if (others === undefined) return Effect.map(here, (result) => ({ results: [result], missing: nothing.missing }))
+    // Not `zip` with `concurrent`: it never ends when it is interrupted before its fibers have started.
+    return Effect.flatMap(Effect.fork(others), (asked) =>
+      Effect.zipWith(
         here,
-        others,
-        (result, { missing, others }) => ({ results: [result, ...others], missing }),
-        { concurrent: true }
-      )
+        Fiber.join(asked),
+        (result, { missing, others }) => ({ results: [result, ...others], missing })
+      ).pipe(Effect.onError(() => Fiber.interrupt(asked))))
   })
 
 /**

@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Hash from "effect/Hash"
 import type * as Option from "effect/Option"
 import { Signal } from "../core/Signal.js"
 
@@ -50,5 +51,23 @@ export class Lock {
     return Effect.uninterruptibleMask((restore) =>
       this.take() ? Effect.asSome(Effect.ensuring(restore(effect), this.release)) : Effect.succeedNone
     )
+  }
+}
+
+const stripes = 64
+
+const stripeOf = (name: string): number => (Hash.string(name) >>> 0) % stripes
+
+/**
+ * Locks of names; each is shared by many.
+ *
+ * @internal
+ */
+export class Locks {
+  private readonly last = new Lock()
+  private readonly others = Array.from({ length: stripes - 1 }, () => new Lock())
+
+  of(name: string): Lock {
+    return this.others[stripeOf(name)] ?? this.last
   }
 }

@@ -4,13 +4,16 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Hash from "effect/Hash"
+import * as Schedule from "effect/Schedule"
 import type { Connection } from "../core/Connection.js"
 import type { Hub, PublishOptions } from "../core/Hub.js"
 import type { Broker, BrokerError, BrokerEvent } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
-import { Lock } from "./Lock.js"
+import { Locks } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
-import { pushes } from "./Protocol.js"
+import { pushes } from "./ProtocolReply.js"
 import type { Live } from "./Recovery.js"
 import type { Subscription } from "./Subscription.js"
 
@@ -75,34 +78,39 @@ class Channel {
 
 const topicOf = (channel: string): string => `channel/${channel}`
 
-/** Channels that share a lock: what the broker is told of one of them happens one after the other. */
-const stripes = 64
-
-const hashOf = (channel: string): number => {
-  let hash = 0
-  for (let index = 0; index < channel.length; index++) hash = (hash * 31 + channel.charCodeAt(index)) | 0
-  return hash >>> 0
-}
-
 /** From 0 to 1: where in an interval the channel has its turn. Names that differ little are far from each other. */
-const phaseOf = (channel: string): number => (Math.imul(hashOf(channel), 0x9e3779b1) >>> 0) / 2 ** 32
+const phaseOf = (channel: string): number => (Math.imul(Hash.string(channel), 0x9e3779b1) >>> 0) / 2 ** 32
 
 /** Milliseconds until positions are compared again that have to be. */
 const soon = 1000
+
+/** When the broker is told again of channels that it could not leave. */
+const again = Schedule.union(Schedule.exponential("1 second"), Schedule.spaced("1 minute"))
 
 /** @internal */
 export class Members {
   private readonly channels = new Map<string, Channel>()
   private subscribed = 0
-  private readonly locks = Array.from({ length: stripes }, () => new Lock())
+  /** What the broker is told of one channel happens one after the other. */
+  private readonly locks = new Locks()
   private readonly hub: Hub["Type"]
   private readonly broker: Broker["Type"]
   private readonly onGap: (subscription: Subscription) => void
+  private readonly fork: (effect: Effect.Effect<void>) => void
+  /** Names of channels without members that the broker may still tell of. */
+  private readonly unleft = new Set<string>()
+  private isLeaving = false
 
-  constructor(hub: Hub["Type"], broker: Broker["Type"], onGap: (subscription: Subscription) => void) {
+  constructor(
+    hub: Hub["Type"],
+    broker: Broker["Type"],
+    onGap: (subscription: Subscription) => void,
+    fork: (effect: Effect.Effect<void>) => void
+  ) {
     this.hub = hub
     this.broker = broker
     this.onGap = onGap
+    this.fork = fork
   }
 
   /** Channels with members, and their subscriptions. */
@@ -174,14 +182,9 @@ export class Members {
     })
   }
 
-  private lock(channel: Channel): Lock {
-    const [first] = this.locks
-    return this.locks[hashOf(channel.name) % stripes] ?? first ?? new Lock()
-  }
-
   private hear(channel: Channel): Effect.Effect<void, BrokerError> {
     if (channel.heard) return Effect.void
-    return this.lock(channel).with(Effect.suspend(() =>
+    return this.locks.of(channel.name).with(Effect.suspend(() =>
       channel.heard
         ? Effect.void
         : Effect.map(this.broker.subscribe(channel.name), () => {
@@ -192,15 +195,43 @@ export class Members {
 
   private forget(channel: Channel): Effect.Effect<void, BrokerError> {
     if (!channel.isEmpty) return Effect.void
-    return this.lock(channel).with(Effect.suspend(() => {
+    return this.locks.of(channel.name).with(Effect.suspend(() => {
       if (!channel.isEmpty || this.channels.get(channel.name) !== channel) return Effect.void
       // Who joins from here on subscribes again, after this.
       channel.heard = false
-      return Effect.ensuring(
-        this.broker.unsubscribe(channel.name),
-        Effect.sync(() => channel.isEmpty && this.channels.delete(channel.name))
-      )
+      return Effect.onExit(this.broker.unsubscribe(channel.name), (exit) =>
+        Effect.sync(() => {
+          if (!channel.isEmpty) return
+          this.channels.delete(channel.name)
+          if (Exit.isFailure(exit)) this.leaveLater(channel.name)
+        }))
     }))
+  }
+
+  private leaveLater(name: string): void {
+    this.unleft.add(name)
+    if (this.isLeaving) return
+    this.isLeaving = true
+    this.fork(this.leaving)
+  }
+
+  /** Tells the broker again, until it has heard of all. A channel that has members again is theirs to leave. */
+  private get leaving(): Effect.Effect<void> {
+    const leave = (name: string) =>
+      this.locks.of(name).with(
+        Effect.suspend(() =>
+          Effect.map(this.channels.has(name) ? Effect.void : this.broker.unsubscribe(name), () => {
+            this.unleft.delete(name)
+          })
+        )
+      )
+    const leaveAll = Effect.suspend(() =>
+      Effect.forEach([...this.unleft], (name) => Effect.exit(leave(name)), { discard: true })
+    )
+    const attempt = Effect.map(leaveAll, () => {
+      this.isLeaving = this.unleft.size > 0
+    })
+    return Effect.asVoid(Effect.schedule(attempt, Schedule.whileInput(again, () => this.isLeaving)))
   }
 
   /** What the broker tells. */

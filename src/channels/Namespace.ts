@@ -5,25 +5,55 @@
  */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { badRequest, errors, type ProtocolError } from "./ProtocolCode.js"
 
-const flag = (description: string) => Schema.optional(Schema.Boolean.annotations({ description }))
+const ExpectedId = Symbol.for("effect-ws-hub/channels/Expected")
+
+const flag = (description: string) =>
+  Schema.optional(Schema.Boolean.annotations({ description, [ExpectedId]: "true or false" }))
 
 const count = (description: string) =>
-  Schema.optional(Schema.NonNegativeInt.annotations({ description: `${description} 0: none, or no limit.` }))
+  Schema.optional(Schema.NonNegativeInt.annotations({
+    description: `${description} 0: none, or no limit.`,
+    [ExpectedId]: "a whole number, 0 or above"
+  }))
 
 /** As Effect reads durations: "5 minutes", or a number of milliseconds. */
 const duration = (description: string) =>
   Schema.optional(
     Schema.Union(
-      Schema.NonNegative,
+      Schema.Finite.pipe(Schema.nonNegative()),
       Schema.String.pipe(Schema.filter((text) => {
         const parsed = Duration.decodeUnknown(text)
-        return parsed._tag === "Some" && !text.trim().startsWith("-") || "a duration such as \"5 minutes\""
+        return parsed._tag === "Some" && Duration.isFinite(parsed.value) && !text.trim().startsWith("-")
       }))
-    ).annotations({ description: `${description} A duration such as "5 minutes", or milliseconds.` })
+    ).annotations({
+      description: `${description} A duration such as "5 minutes", or milliseconds.`,
+      [ExpectedId]: "a duration such as \"5 minutes\" or a number of milliseconds"
+    })
   )
+
+const choice = <const Words extends readonly [string, string, ...ReadonlyArray<string>]>(
+  description: string,
+  ...words: Words
+) =>
+  Schema.optional(
+    Schema.Literal(...words).annotations({
+      description,
+      [ExpectedId]: `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`
+    })
+  )
+
+const isPattern = (text: string): boolean => {
+  try {
+    new RegExp(text, "u")
+    return true
+  } catch {
+    return false
+  }
+}
 
 /**
  * The options of a namespace, as they are configured. Everything is off unless it is named here.
@@ -42,11 +72,10 @@ export const NamespaceOptions = Schema.Struct({
   allowPositioning: flag("Clients may ask for positioning."),
   forceRecovery: flag("A client that comes back gets what it missed."),
   allowRecovery: flag("Clients may ask for recovery."),
-  forceRecoveryMode: Schema.optional(
-    Schema.Literal("stream", "cache").annotations({
-      description:
-        "What a client that comes back gets: all that it missed, or the newest publication. Defaults to stream."
-    })
+  forceRecoveryMode: choice(
+    "What a client that comes back gets: all that it missed, or the newest publication. Defaults to stream.",
+    "stream",
+    "cache"
   ),
   autoCacheRecover: flag("In cache mode a client gets the newest publication without asking."),
   allowSubscribeForClient: flag("Users may subscribe."),
@@ -62,28 +91,40 @@ export const NamespaceOptions = Schema.Struct({
   allowHistoryForAnonymous: flag("Anonymous clients may too, where users may."),
   allowUserLimitedChannels: flag("The users that a channel names after # may subscribe to it."),
   channelRegex: Schema.optional(
-    Schema.String.pipe(Schema.filter((text) => {
-      try {
-        new RegExp(text, "u")
-        return true
-      } catch {
-        return "a regular expression"
-      }
-    })).annotations({
-      description: "What a channel's name without its namespace must match; it may then hold more than ASCII."
+    Schema.String.pipe(Schema.filter(isPattern)).annotations({
+      description: "What a channel's name without its namespace must match; it may then hold more than ASCII.",
+      [ExpectedId]: "a regular expression"
     })
   ),
-  overflow: Schema.optional(
-    Schema.Literal("disconnect", "drop-oldest", "drop-newest", "conflate").annotations({
-      description:
-        "What becomes of publications for a subscriber that does not keep up. Only disconnect with positioning or recovery. Defaults to disconnect."
-    })
+  overflow: choice(
+    "What becomes of publications for a subscriber that does not keep up. Only disconnect with positioning or recovery. Defaults to disconnect.",
+    "disconnect",
+    "drop-oldest",
+    "drop-newest",
+    "conflate"
   ),
   coalesceWindow: duration("Publications within the window are joined: the newest one is published when it ends."),
   publishRate: count("Publications per second that a client may make in the channels of this namespace."),
   subscribeRate: count("Subscriptions per second that a client may make in this namespace."),
   historyRate: count("Reads of history or presence per second that a client may make in this namespace.")
 }).annotations({ identifier: "NamespaceOptions", parseOptions: { onExcessProperty: "error" } })
+
+/**
+ * What an option of a namespace must be, for people. Nothing if there is no such option.
+ *
+ * @internal
+ */
+export const expectedOf = (key: string): string | undefined => {
+  const found = Object.entries(NamespaceOptions.fields).find(([name]) => name === key)
+  return found === undefined ? undefined : String(found[1].from.ast.annotations[ExpectedId])
+}
+
+/**
+ * Names of namespaces. `__proto__` cannot be one: no object could hold it safely.
+ *
+ * @internal
+ */
+export const NamespaceName = Schema.String.pipe(Schema.pattern(/^(?!__proto__$)[-a-zA-Z0-9_]{2,}$/))
 
 /**
  * The options of a namespace, as they are configured.
@@ -151,18 +192,14 @@ export interface Access {
 }
 
 const millis = (input: number | string | undefined, fallback: number): number =>
-  input === undefined
-    ? fallback
-    : Duration.decodeUnknown(input).pipe((parsed) =>
-      parsed._tag === "Some" ? Duration.toMillis(parsed.value) : fallback
-    )
+  input === undefined ? fallback : Duration.toMillis(Option.getOrThrow(Duration.decodeUnknown(input)))
 
 const rate = (limit: number | undefined): number => limit === undefined || limit === 0 ? Infinity : limit
 
 const month = 30 * 24 * 3600 * 1000
 
 /**
- * Fills in what the options leave open.
+ * Fills in what the options leave open. They are right: `ChannelsLive` has checked them.
  *
  * @since 1.0.0
  * @category constructors

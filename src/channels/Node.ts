@@ -23,8 +23,8 @@ import { Members } from "./Members.js"
 import * as Namespace from "./Namespace.js"
 import * as NodeControl from "./NodeControl.js"
 import { Presence, type PresenceStats } from "./Presence.js"
-import { stringify } from "./Protocol.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { stringify } from "./ProtocolReply.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 import { Registered } from "./Registered.js"
 import { Roster } from "./Roster.js"
@@ -85,7 +85,7 @@ export class Node {
     this.clock = clock
     this.fork = fork
     this.startedAt = this.now()
-    this.members = new Members(hub, broker, (subscription) => subscription.session.onGap(subscription))
+    this.members = new Members(hub, broker, (subscription) => subscription.session.onGap(subscription), fork)
   }
 
   /** Milliseconds, of a clock that is never set back. */

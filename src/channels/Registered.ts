@@ -9,8 +9,13 @@ import type * as Scope from "effect/Scope"
 /** @internal */
 export class Registered<A> {
   private readonly entries: Array<A> = []
+  private readonly afterwards = new Map<unknown, A>()
 
-  add(entry: A): Effect.Effect<void, never, Scope.Scope> {
+  /** From its end on, `afterwards` decides where nobody else does. There is one for each key. */
+  add(
+    entry: A,
+    afterwards?: { readonly key: unknown; readonly entry: A }
+  ): Effect.Effect<void, never, Scope.Scope> {
     return Effect.acquireRelease(
       Effect.sync(() => {
         this.entries.unshift(entry)
@@ -19,11 +24,13 @@ export class Registered<A> {
         Effect.sync(() => {
           const index = this.entries.indexOf(entry)
           if (index >= 0) this.entries.splice(index, 1)
+          if (afterwards !== undefined) this.afterwards.set(afterwards.key, afterwards.entry)
         })
     )
   }
 
   find(matches: (entry: A) => boolean): A | undefined {
-    return this.entries.length === 0 ? undefined : this.entries.find(matches)
+    const found = this.entries.length === 0 ? undefined : this.entries.find(matches)
+    return found !== undefined || this.afterwards.size === 0 ? found : [...this.afterwards.values()].find(matches)
   }
 }

@@ -28,8 +28,9 @@ import * as Connecting from "./Connecting.js"
 import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
-import * as Protocol from "./Protocol.js"
 import { disconnects, errors, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
+import * as ProtocolCommand from "./ProtocolCommand.js"
+import { pushes, replies } from "./ProtocolReply.js"
 import type { ClientInfo } from "./Publication.js"
 import { RateLimit } from "./RateLimit.js"
 import * as Subscribing from "./Subscribing.js"
@@ -38,7 +39,7 @@ import { UnderWay } from "./UnderWay.js"
 
 const decoder = new TextDecoder()
 
-type Asked = Exclude<Protocol.Command, { _tag: "pong" }>
+type Asked = Exclude<ProtocolCommand.Command, { _tag: "pong" }>
 
 /** Time that a change from outside waits for the command that is being handled. */
 const patience = 5000
@@ -144,7 +145,7 @@ export class Session {
   }
 
   private onDocument(document: string): Effect.Effect<void, Disconnect> {
-    const command = Protocol.decode(document)
+    const command = ProtocolCommand.decode(document)
     if (!("_tag" in command) || command._tag === "Disconnect") return Effect.fail(disconnects.badRequest)
     const allowed = command._tag === "connect" ? this.status === "Waiting" : this.status === "Connected"
     if (!allowed) return Effect.fail(disconnects.badRequest)
@@ -159,7 +160,7 @@ export class Session {
   refusal(command: Asked, error: ProtocolError): string {
     ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
     this.node.fork(this.node.complain(command._tag, error))
-    return Protocol.replies.error(command.id, error)
+    return replies.error(command.id, error)
   }
 
   private refuse(command: Asked, error: ProtocolError): Effect.Effect<void> {
@@ -167,18 +168,18 @@ export class Session {
       if (command._tag === "connect") this.status = "Refused"
       ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
       // Nobody waits for an answer to `send`.
-      if (command._tag !== "send") this.reply(Protocol.replies.error(command.id, error))
+      if (command._tag !== "send") this.reply(replies.error(command.id, error))
       return this.node.complain(command._tag, error)
     })
   }
 
   private run(command: Asked): Commands.Handled {
-    if (command._tag !== "connect") {
-      const handled = Commands.handle(this, command)
-      return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
+    if (command._tag === "connect") {
+      this.status = "Connecting"
+      return Commands.traced(command, Connecting.connect(this, command, () => this.connected()))
     }
-    this.status = "Connecting"
-    return Connecting.connect(this, command, () => this.connected())
+    const handled = Commands.traced(command, Commands.handle(this, command))
+    return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
   }
 
   /** Code of the application may take its time: replies do not wait for it, and no pong is expected meanwhile. */
@@ -239,9 +240,9 @@ export class Session {
     return this.subscriptions.get(channel)?.status === "Live"
   }
 
-  /** Whether the client may read the history, and so may ask for positions and recovery. */
-  mayReadHistory(namespace: Namespace, isSubscriber: boolean): boolean {
-    return this.node.config.insecure || Access.allows(namespace.readHistory, this.user, isSubscriber)
+  /** Whether an option lets the client do this. */
+  may(operation: "publish" | "readHistory" | "readPresence", namespace: Namespace, isSubscriber: boolean): boolean {
+    return this.node.config.insecure || Access.allows(namespace[operation], this.user, isSubscriber)
   }
 
   /** Seconds until the connection expires, if it is the client that refreshes it. */
@@ -276,7 +277,10 @@ export class Session {
   private pong(): Effect.Effect<void, Disconnect> {
     return Effect.suspend(() => {
       if (this.pings === 0) return Effect.fail(disconnects.badRequest)
-      this.pongAt = --this.pings === 0 ? Infinity : this.node.now() + this.node.config.pongTimeout
+      const { config: { pingInterval, pongTimeout } } = this.node
+      const now = this.node.now()
+      if (this.pings === 1) ChannelMetrics.pongLatency.unsafeUpdate((now - this.pingAt + pingInterval) / 1000, [])
+      this.pongAt = --this.pings === 0 ? Infinity : now + pongTimeout
       return Effect.void
     })
   }
@@ -294,7 +298,7 @@ export class Session {
       this.pingAt = now + config.pingInterval
       this.pongAt = Math.min(this.pongAt, now + config.pongTimeout)
       this.pings++
-      this.push(Protocol.pushes.ping)
+      this.push(pushes.ping)
     }
     const { clientRefresh, expireAt = Infinity } = this.credentials
     if (unixTime >= expireAt + (clientRefresh ? config.expiredDelay / 1000 : 0)) return this.close(disconnects.expired)

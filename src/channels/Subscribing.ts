@@ -5,14 +5,17 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import type { Disconnect } from "../core/HubError.js"
+import { within } from "../core/Signal.js"
 import type { Grant } from "./Authenticator.js"
 import type { BrokerError } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Namespace } from "./Namespace.js"
-import type { SubscribeParams, SubscribeResult } from "./Protocol.js"
-import { pushes } from "./Protocol.js"
 import { disconnects, errors, internalError, type ProtocolError, type Unsubscribe } from "./ProtocolCode.js"
+import type { SubscribeParams } from "./ProtocolCommand.js"
+import { pushes, type SubscribeResult } from "./ProtocolReply.js"
 import type { StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import type { Session } from "./Session.js"
@@ -41,7 +44,7 @@ export interface Prepared {
 const settle = (subscription: Subscription, grant: Grant, params: Asked | undefined): void => {
   const { namespace, session } = subscription
   const { override } = grant
-  const mayAsk = session.mayReadHistory(namespace, true)
+  const mayAsk = session.may("readHistory", namespace, true)
   // Where publications may be dropped on purpose, a position would only tell of it as a fault.
   const hasStream = namespace.stream !== undefined && namespace.overflow === "disconnect"
   subscription.recoverable = hasStream && (
@@ -53,8 +56,11 @@ const settle = (subscription: Subscription, grant: Grant, params: Asked | undefi
         params?.positioned === true && (namespace.allowPositioning || mayAsk)
       )
   subscription.announced = subscription.option("joinLeave", override)
-  subscription.hearsJoins = subscription.announced &&
-    (params?.joinLeave === true || subscription.option("forcePushJoinLeave", override))
+  // Joins and leaves tell what presence does.
+  subscription.hearsJoins = subscription.announced && (
+    subscription.option("forcePushJoinLeave", override) ||
+    params?.joinLeave === true && session.may("readPresence", namespace, true)
+  )
   subscription.info = grant.info
   subscription.expireAt = grant.expireAt
 }
@@ -171,6 +177,20 @@ export const addPresence = (subscription: Subscription): Effect.Effect<void, Pro
     )
   })
 
+/** What a handler acquired is released. The session waits for it no longer than the hub waits for a peer. */
+const close = ({ channel, scope, session }: Subscription): Effect.Effect<void> =>
+  scope === undefined ? Effect.void : within(
+    Effect.catchAllCause(
+      // What was interrupted would be released in part.
+      Effect.uninterruptible(Scope.close(scope, Exit.void)),
+      (cause) =>
+        Effect.logError("A finalizer of a subscription failed", cause).pipe(
+          Effect.annotateLogs({ package: "effect-ws-hub", channel })
+        )
+    ),
+    session.node.hub.config.closeGrace
+  )
+
 /**
  * Undoes a subscription, however far it came; a second time it does nothing. From the first step on nothing of the
  * channel reaches the client.
@@ -188,7 +208,7 @@ export const release = (subscription: Subscription): Effect.Effect<void> =>
     const info = session.infoIn(subscription)
     const absent = subscription.present ? attempt("remove presence", presence.remove(channel, info)) : Effect.void
     const told = subscription.joined ? attempt("publish a leave", broker.publishLeave(channel, info)) : Effect.void
-    return Effect.all([left, absent, told], { discard: true })
+    return Effect.ensuring(Effect.all([left, absent, told], { discard: true }), close(subscription))
   }).pipe(Effect.uninterruptible)
 
 /**

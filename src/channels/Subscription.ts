@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import type * as Scope from "effect/Scope"
 import type { Override } from "./Authenticator.js"
 import type { Namespace } from "./Namespace.js"
 import type { StreamPosition } from "./Publication.js"
@@ -46,6 +47,8 @@ export class Subscription {
   /** Seconds of Unix time. */
   expireAt: number | undefined = undefined
   info: unknown = undefined
+  /** What a handler acquired for it. */
+  scope: Scope.CloseableScope | undefined = undefined
   /** A position that the stream had already when this was behind it, at the last comparison. */
   private suspectedAt: number | undefined = undefined
 

@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import type * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -192,40 +193,42 @@ const remoteKeys = (url: URL, options: KeyOptions) =>
   })
 
 /**
- * An algorithm belongs to one key only, whatever a token's header says.
+ * An algorithm belongs to one key only, whatever a token's header says. The errors are all that is wrong with the keys.
  *
  * @internal
  */
-export const make = (options: KeyOptions): Effect.Effect<TokenKeys, InvalidOption, Scope.Scope> =>
+export const make = (
+  options: KeyOptions
+): Effect.Effect<TokenKeys, Arr.NonEmptyReadonlyArray<InvalidOption>, Scope.Scope> =>
   Effect.gen(function*() {
-    const fixed = ["rsaPublicKey", "ecdsaPublicKey", "ed25519PublicKey"] as const
-    const both = fixed.find((key) => options[key] !== undefined)
-    if (options.jwksUrl !== undefined && both !== undefined) {
-      return yield* new InvalidOption({
-        key: both,
-        expected: "no public key beside jwksUrl, which has the public keys",
-        actual: "both"
-      })
-    }
-    const keys = new Map([
-      ...(options.hmacSecret === undefined ? [] : yield* hmacKeys(options.hmacSecret)),
-      ...(yield* publicKeys(
+    const fixed = (["rsaPublicKey", "ecdsaPublicKey", "ed25519PublicKey"] as const)
+      .filter((key) => options[key] !== undefined)
+    const given = yield* Effect.validateAll([
+      options.hmacSecret === undefined ? Effect.succeed([]) : hmacKeys(options.hmacSecret),
+      publicKeys(
         "rsaPublicKey",
         "an RSA public key of 2048 bits or more",
         options.rsaPublicKey,
         ["RS256", "RS384", "RS512"]
-      )),
-      ...(yield* publicKeys(
+      ),
+      publicKeys(
         "ecdsaPublicKey",
         "a public key on P-256, P-384 or P-521",
         options.ecdsaPublicKey,
         ["ES256", "ES384", "ES512"]
-      )),
-      ...(yield* publicKeys("ed25519PublicKey", "an Ed25519 public key", options.ed25519PublicKey, ["EdDSA"]))
-    ])
+      ),
+      publicKeys("ed25519PublicKey", "an Ed25519 public key", options.ed25519PublicKey, ["EdDSA"]),
+      ...(options.jwksUrl === undefined ? [] : fixed).map((key) =>
+        new InvalidOption({ key, expected: "no public key beside jwksUrl, which has the public keys", actual: "both" })
+      )
+    ], (keys) => keys)
+    const keys = new Map(given.flat())
     const remote = options.jwksUrl === undefined
       ? undefined
-      : yield* remoteKeys(yield* httpUrl(options.jwksUrl), options)
+      : yield* Effect.mapError(
+        Effect.flatMap(httpUrl(options.jwksUrl), (url) => remoteKeys(url, options)),
+        (error) => [error] as const
+      )
     const fromRemote = remote === undefined ? [] : ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"]
     return {
       algorithms: [...keys.keys(), ...fromRemote],

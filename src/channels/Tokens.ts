@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -133,25 +134,40 @@ const grant = (
 
 const nobody: Credentials = { user: "", clientRefresh: false, subscriptions: new Map() }
 
-const check = (options: TokensOptions): Effect.Effect<void, InvalidOption> => {
+const check = (options: TokensOptions): ReadonlyArray<InvalidOption> => {
   const keys = ["hmacSecret", "rsaPublicKey", "ecdsaPublicKey", "ed25519PublicKey", "jwksUrl"] as const
   const hasKeys = keys.some((key) => options[key] !== undefined)
-  if (!hasKeys && options.allowAnonymous !== true && options.insecure !== true) {
-    return new InvalidOption({
-      key: "hmacSecret",
-      expected:
-        "this, rsaPublicKey, ecdsaPublicKey, ed25519PublicKey, jwksUrl or allowAnonymous, or nobody can connect",
-      actual: undefined
+  const nobody = !hasKeys && options.allowAnonymous !== true && options.insecure !== true
+  const expected =
+    "this, rsaPublicKey, ecdsaPublicKey, ed25519PublicKey, jwksUrl or allowAnonymous, or nobody can connect"
+  return [
+    ...(nobody ? [new InvalidOption({ key: "hmacSecret", expected, actual: undefined })] : []),
+    ...(["audience", "issuer"] as const).flatMap((key) => {
+      const actual = options[key]
+      if (actual === undefined || (actual !== "" && hasKeys)) return []
+      return [
+        new InvalidOption({ key, expected: actual === "" ? "text" : "a key too, since no token is accepted", actual })
+      ]
     })
-  }
-  for (const key of ["audience", "issuer"] as const) {
-    const actual = options[key]
-    if (actual === undefined) continue
-    if (actual === "") return new InvalidOption({ key, expected: "text", actual })
-    if (!hasKeys) return new InvalidOption({ key, expected: "a key too, since no token is accepted", actual })
-  }
-  return Effect.void
+  ]
 }
+
+/** The keys, and the leeway in seconds. */
+const read = (options: TokensOptions) =>
+  Effect.gen(function*() {
+    const found = check(options)
+    if (Arr.isNonEmptyReadonlyArray(found)) return yield* Effect.fail(found)
+    const leeway = yield* Effect.mapError(TokenKeys.millis("leeway", options.leeway, 0), Arr.of)
+    return { ...(yield* TokenKeys.make(options)), leeway: leeway / 1000 }
+  })
+
+/**
+ * All that is wrong with the options: what `make` would refuse.
+ *
+ * @internal
+ */
+export const problems = (options: TokensOptions): Effect.Effect<ReadonlyArray<InvalidOption>> =>
+  Effect.match(Effect.scoped(read(options)), { onFailure: (found) => found, onSuccess: () => [] })
 
 /**
  * Checks the options and imports the keys. Of expired tokens a connection gets error 109, and its refresh a disconnect
@@ -164,9 +180,7 @@ export const make = (
   options: TokensOptions
 ): Effect.Effect<Authenticator["Type"], InvalidOption, Scope.Scope> =>
   Effect.gen(function*() {
-    yield* check(options)
-    const { algorithms, keyOf } = yield* TokenKeys.make(options)
-    const leeway = (yield* TokenKeys.millis("leeway", options.leeway, 0)) / 1000
+    const { algorithms, keyOf, leeway } = yield* Effect.mapError(read(options), Arr.headNonEmpty)
     if (options.insecure === true) {
       yield* Effect.logWarning("Clients need no token. This is for development only.")
     }

@@ -39,6 +39,7 @@ export class Client extends Context.Tag("effect-ws-hub/Client")<Client, {
     options?: SubscribeOptions<E, R>
   ) => Effect.Effect<Subscription, SubscribeError, Scope.Scope | Exclude<R, Scope.Scope>>
   readonly publish: (channel: string, data: unknown) => Effect.Effect<void, RequestError>
+  /** Without `limit` there are no publications, but the position alone. */
   readonly history: (channel: string, options?: HistoryOptions) => Effect.Effect<History, RequestError>
   /** Who is subscribed, by client. */
   readonly presence: (channel: string) => Effect.Effect<ReadonlyMap<string, ClientInfo>, RequestError>
@@ -53,7 +54,7 @@ export class Client extends Context.Tag("effect-ws-hub/Client")<Client, {
 
 /**
  * A client that begins to connect, and goes on trying, until its scope closes. Closing it disconnects, and waits for
- * nothing. Fails with code 12 for options that no attempt can succeed with.
+ * nothing. Fails with code 12 for options that no attempt can succeed with: a malformed `url`, `data` that is not sent.
  *
  * @since 1.0.0
  * @category constructors

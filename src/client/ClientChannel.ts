@@ -160,7 +160,7 @@ export const publish = <P, A, S, J>(
   })
 
 /**
- * The history of a channel.
+ * The history of a channel. Without `limit` there are no publications, but the position alone.
  *
  * @since 1.0.0
  * @category combinators

@@ -43,7 +43,7 @@ export interface ClientOptions<E = never, R = never> {
    * scope closes.
    */
   readonly getToken?: Effect.Effect<Token, E, R> | undefined
-  /** Any JSON for the server's authenticator. The SDK leaves out `false`, `0` and `""`. */
+  /** Any JSON for the server's authenticator, but `null`, `false`, `0` and `""`, which the SDK leaves out. */
   readonly data?: unknown
   /** What the client is, for the server's logs. Defaults to `js`. */
   readonly name?: string | undefined
@@ -68,9 +68,28 @@ export interface ClientOptions<E = never, R = never> {
 /** @internal */
 export const defaults = { timeout: 5000, bufferSize: 1024 }
 
+/** A timer of more than 2^31 milliseconds fires at once, and the SDK adds the interval of pings to some: 23 days. */
+const longest = 2_000_000_000
+
 /** @internal */
 export const millis = (duration: Duration.DurationInput | undefined): number | undefined =>
-  duration === undefined ? undefined : Duration.toMillis(duration)
+  duration === undefined ? undefined : Math.min(longest, Duration.toMillis(duration))
+
+/**
+ * Why data cannot be sent along, if they cannot: the SDK leaves them out, or breaks at them.
+ *
+ * @internal
+ */
+export const unsendable = (data: unknown): string | undefined => {
+  if (data === undefined) return undefined
+  try {
+    // Of a function it is `undefined`, whatever its type says.
+    const text: string | undefined = JSON.stringify(data)
+    return text === undefined ? "the data is not JSON" : data ? undefined : `the SDK does not send ${text} along`
+  } catch (error) {
+    return `the data is not JSON: ${String(error)}`
+  }
+}
 
 type Defined<A> = { readonly [K in keyof A]: Exclude<A[K], undefined> }
 

@@ -10,7 +10,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Stream from "effect/Stream"
 import { Signal } from "../core/Signal.js"
 import { ConnectionError, SlowReader, Unanswered } from "./ClientError.js"
-import { type ClientOptions, defaults, defined, millis, tokenText } from "./ClientOptions.js"
+import { type ClientOptions, defaults, defined, millis, tokenText, unsendable } from "./ClientOptions.js"
 import { latest, Reader, Readers } from "./Reader.js"
 import { type Fetch, listen, requestError } from "./Sdk.js"
 import type { RequestError } from "./Subscription.js"
@@ -70,8 +70,11 @@ export interface Disconnected {
  */
 export type ClientState = Connecting | Connected | Disconnected
 
+/** Newer sockets take those of HTTP for their own. */
+const protocols = new Set(["ws:", "wss:", "http:", "https:"])
+
 /** Of these the application may have to know; the others say that the network is as networks are. */
-const worthAWarning = new Set(["configuration", "connectToken", "refreshToken", "subscribeToken"])
+const worthAWarning = new Set(["configuration", "connectToken", "refreshToken", "subscribe", "subscribeToken"])
 
 /** @internal */
 export class Connection {
@@ -89,8 +92,12 @@ export class Connection {
   private readonly ignore: () => void
   private tokenFailure: Cause.Cause<unknown> | undefined
 
-  /** Throws what the SDK throws. */
+  /** Throws what is wrong with the options, and what the SDK throws. */
   constructor(runtime: Runtime.Runtime<never>, options: Omit<ClientOptions, "getToken">, fetch: Fetch | undefined) {
+    const { protocol } = new URL(options.url)
+    if (!protocols.has(protocol)) throw new TypeError(`No socket speaks ${protocol}`)
+    const wrong = unsendable(options.data)
+    if (wrong !== undefined) throw new TypeError(wrong)
     this.runtime = runtime
     this.timeout = millis(options.timeout) ?? defaults.timeout
     this.bufferSize = options.bufferSize ?? defaults.bufferSize
@@ -147,7 +154,9 @@ export class Connection {
 
   /** What the server sends to this client outside of channels, from when the stream runs. */
   get messages(): Stream.Stream<unknown, SlowReader | ConnectionError> {
-    return this.incoming.stream(() => new Reader(this.bufferSize, () => new SlowReader(this)))
+    return this.incoming.stream(() =>
+      new Reader(this.bufferSize, () => new SlowReader({ bufferSize: this.bufferSize }))
+    )
   }
 
   /** Waits until it is connected. */
@@ -162,9 +171,9 @@ export class Connection {
     }
   })
 
-  /** Gives up when it takes longer than requests may take. */
+  /** Gives up when it takes longer than requests may take, in a finalizer too. */
   inTime<A, E1>(effect: Effect.Effect<A, E1>): Effect.Effect<A, E1 | Unanswered> {
-    return Effect.timeoutFail(effect, {
+    return Effect.timeoutFail(Effect.interruptible(effect), {
       duration: this.timeout,
       onTimeout: () => new Unanswered({ code: 1, reason: "timeout" })
     })

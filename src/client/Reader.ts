@@ -5,7 +5,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
+import type { StreamPosition } from "../channels/Publication.js"
 import { Signal } from "../core/Signal.js"
 import { Gap, SlowReader } from "./ClientError.js"
 
@@ -33,13 +35,21 @@ const nothing = new Gap({ reason: "overflow", lost: 0, position: undefined })
 const asGap = (event: unknown): Gap =>
   event instanceof Gap ? event : new Gap({ reason: "overflow", lost: 1, position: undefined })
 
+/** Where the stream goes on behind an event that is missing too: state that is read anew has it in it. */
+const behind = (position: StreamPosition | undefined, event: unknown): StreamPosition | undefined => {
+  if (event === nothing) return position
+  if (event instanceof Gap) return event.position
+  const offset = Predicate.hasProperty(event, "offset") && Predicate.isNumber(event.offset) ? event.offset : 0
+  return position === undefined ? undefined : { ...position, offset: Math.max(position.offset, offset) }
+}
+
 /** One gap in the place of two events that follow each other. */
 const joined = (one: unknown, other: unknown): Gap => {
   const [first, second] = [asGap(one), asGap(other)]
   return new Gap({
     reason: first.reason === "overflow" ? second.reason : first.reason,
     lost: first.lost === undefined || second.lost === undefined ? undefined : first.lost + second.lost,
-    position: second.position ?? first.position
+    position: behind(first.position, other)
   })
 }
 

@@ -39,6 +39,7 @@ export class SharedSubscription {
   private readonly sdk: SdkSubscription
   private readonly ignore: () => void
   private readonly asked: Asked
+  private readonly fetches: boolean
   private readonly onEnd: () => void
   private tokenFailure: Cause.Cause<unknown> | undefined
   /** What the server said last; none while it is not subscribed. */
@@ -49,6 +50,7 @@ export class SharedSubscription {
   constructor(client: Client, channel: string, asked: Asked, fetch: Fetch | undefined, onEnd: () => void) {
     this.client = client
     this.asked = asked
+    this.fetches = fetch !== undefined
     this.onEnd = onEnd
     const { data, joinLeave, maxResubscribeDelay, minResubscribeDelay, positioned, recoverable, since, token } = asked
     this.sdk = client.sdk.newSubscription(
@@ -94,7 +96,9 @@ export class SharedSubscription {
   }
 
   /** What a later subscriber asks for and the first one did not. */
-  lacks(later: Asked): string | undefined {
+  lacks(later: Asked, fetches: boolean): string | undefined {
+    // Its token expires, and nobody would fetch another.
+    if (fetches && !this.fetches && this.asked.token !== undefined) return "getToken"
     if (later.since !== undefined) return "since"
     if (later.data !== undefined && JSON.stringify(later.data) !== JSON.stringify(this.asked.data)) return "data"
     return (["joinLeave", "recoverable", "positioned"] as const)
@@ -127,14 +131,10 @@ export class SharedSubscription {
 
   /** Waits until it is subscribed. */
   readonly active: Effect.Effect<void, SubscribeError> = Effect.suspend(() =>
-    this.ended !== undefined
-      ? Effect.fail(this.ended)
-      : this.context !== undefined
-      ? Effect.void
-      : Effect.zipRight(
-        this.changed.until(() => this.ended !== undefined || this.context !== undefined),
-        this.active
-      )
+    Effect.flatMap(
+      this.changed.until(() => this.ended !== undefined || this.context !== undefined),
+      () => this.ended === undefined ? Effect.void : Effect.fail(this.ended)
+    )
   )
 
   private subscribed(context: SubscribedContext): void {

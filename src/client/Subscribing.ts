@@ -12,7 +12,7 @@ import type { PresenceStats } from "../channels/Presence.js"
 import { badRequest, ProtocolError } from "../channels/ProtocolCode.js"
 import type { ClientInfo } from "../channels/Publication.js"
 import { type Gap, type Unanswered, Unsubscribed } from "./ClientError.js"
-import { defined } from "./ClientOptions.js"
+import { defined, unsendable } from "./ClientOptions.js"
 import type { Connection } from "./Connection.js"
 import { type Fetch, infoOf, publicationOf, tokens } from "./Sdk.js"
 import { type Asked, SharedSubscription } from "./SharedSubscription.js"
@@ -112,11 +112,10 @@ export class Subscriptions {
     return Effect.suspend((): Effect.Effect<SharedSubscription, SubscribeError> => {
       const { state } = this.connection
       if (state._tag === "Disconnected") return Effect.fail(state.error)
-      if (asked.data === false || asked.data === 0 || asked.data === "") {
-        return Effect.fail(badRequest(`the SDK does not send ${JSON.stringify(asked.data)} along`))
-      }
+      const wrong = unsendable(asked.data)
+      if (wrong !== undefined) return Effect.fail(badRequest(wrong))
       const existing = this.shared.get(channel)
-      const lacks = existing?.lacks(asked)
+      const lacks = existing?.lacks(asked, fetch !== undefined)
       if (lacks !== undefined) {
         const reason = `already subscribed, without the ${lacks} asked for`
         return Effect.fail(new ProtocolError({ code: 105, reason, temporary: false }))

@@ -105,6 +105,7 @@ export interface Subscription<out A = unknown, in S = unknown, out E = never> {
   readonly members: Stream.Stream<Member | Gap, SubscribeError | SlowReader>
   /** Publishes, once subscribed. */
   readonly publish: (message: S) => Effect.Effect<void, RequestError | Unsubscribed>
+  /** Without `limit` there are no publications, but the position alone. */
   readonly history: (options?: HistoryOptions) => Effect.Effect<History<A>, RequestError | Unsubscribed | E>
   /** Who is subscribed, by client. */
   readonly presence: Effect.Effect<ReadonlyMap<string, ClientInfo>, RequestError | Unsubscribed>
@@ -130,7 +131,8 @@ export interface ReadOptions {
  * How a channel is subscribed to.
  *
  * Subscribers of one channel share one subscription on the wire. What the first of them asked for holds; another that
- * asks for what the first did not is refused with 105, but for `token` and `getToken`, of which there is no need then.
+ * asks for what the first did not is refused with 105. Of `token` and `getToken` those of the first are used: who has a
+ * `getToken` is refused only where the first has a `token` alone, which nobody could renew.
  *
  * @since 1.0.0
  * @category models
@@ -142,7 +144,7 @@ export interface SubscribeOptions<E = never, R = never> extends ReadOptions {
    * A new token for the channel, as `getToken` of the client. It is interrupted when the last subscriber has left.
    */
   readonly getToken?: Effect.Effect<Token, E, R> | undefined
-  /** Any JSON for the server, but `false`, `0` and `""`, which the SDK leaves out: 107. */
+  /** Any JSON for the server, but `null`, `false`, `0` and `""`, which the SDK leaves out: 107. */
   readonly data?: unknown
   /** Subscribes from here: what came after it follows `Recovered`, or there is a `Gap`. */
   readonly since?: StreamPosition | undefined

@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { Hub } from "./Hub.js"
@@ -88,11 +89,16 @@ const check = (key: string, value: number | undefined, fallback: number): Effect
     : Effect.fail(new InvalidOption({ key, expected: "a whole number above 0", actual }))
 }
 
-const checkWindow = (window: Duration.DurationInput): Effect.Effect<number, InvalidOption> => {
+/**
+ * The length of a window, in milliseconds.
+ *
+ * @internal
+ */
+export const checkWindow = (window: Duration.DurationInput): Either.Either<number, InvalidOption> => {
   const millis = Option.map(Duration.decodeUnknown(window), Duration.toMillis)
   return Option.isSome(millis) && millis.value >= 1 && millis.value < 2 ** 31
-    ? Effect.succeed(millis.value)
-    : Effect.fail(
+    ? Either.right(millis.value)
+    : Either.left(
       new InvalidOption({ key: "window", expected: "a duration from 1 millisecond to 24 days", actual: window })
     )
 }

@@ -113,7 +113,12 @@ const limit: Parse<number> = (actual) => actual === "off" || actual === 0 ? Infi
 /** Node's timers hold 2^31 - 1 ms; a longer one would fire at once. */
 const longest = 2 ** 31 - 1
 
-const millis: Parse<number> = (actual) => {
+/**
+ * The milliseconds of a duration that is not negative and not too long for a timer.
+ *
+ * @internal
+ */
+export const millis = (actual: unknown): number | undefined => {
   const negative = typeof actual === "string"
     ? actual.trim().startsWith("-")
     : typeof actual === "number" && !(actual >= 0)

@@ -120,13 +120,17 @@ export interface Options {
 export const createServer = (options: Options = {}): Http.Server => make(options).server
 
 const make = (options: Options): { readonly server: Http.Server; readonly guard: Guard["Type"] } => {
-  const { closeGrace = 2000, headersTimeout = 10_000 } = options
+  const { closeGrace = 2000 } = options
+  // Node takes whole milliseconds only.
+  const headersTimeout = Math.ceil(options.headersTimeout ?? 10_000)
   const mounts = new Map<string, ReadonlyArray<Upgrade>>()
   const server = Http.createServer({
     headersTimeout,
     // Node wants this to be the longer of the two; 0 stands for no limit in both.
     requestTimeout: headersTimeout === 0 ? 0 : Math.max(headersTimeout, 300_000),
-    connectionsCheckingInterval: headersTimeout === 0 ? 2000 : Math.max(100, Math.min(headersTimeout / 4, 2000))
+    connectionsCheckingInterval: headersTimeout === 0
+      ? 2000
+      : Math.max(100, Math.min(Math.ceil(headersTimeout / 4), 2000))
   })
   const emit = server.emit.bind(server)
   server.emit = (event: string, ...args: Array<unknown>): boolean => {

@@ -3,7 +3,7 @@
  * `JsonSchema` makes the schema for editors from it.
  */
 import * as Schema from "effect/Schema"
-import { NamespaceOptions } from "../channels/Namespace.js"
+import { NamespaceName, NamespaceOptions } from "../channels/Namespace.js"
 import {
   addresses,
   choice,
@@ -148,9 +148,6 @@ const limits = section("The limits of all connections.", {
     "Stopping"
   )
 })
-
-/** Names of namespaces. `__proto__` cannot be one: no object could hold it safely. */
-const NamespaceName = Schema.String.pipe(Schema.pattern(/^(?!__proto__$)[-a-zA-Z0-9_]{2,}$/))
 
 const channels = json(
   Schema.Struct({

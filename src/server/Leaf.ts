@@ -1,9 +1,7 @@
 /**
  * The kinds of settings: for each what it must be, for the loader and for editors, and how a variable or flag says it.
  */
-import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
 import { isIP } from "node:net"
@@ -61,12 +59,7 @@ const about = (kind: Kind, help: string, expected: string, placeholder: string, 
 })
 
 /** A duration in milliseconds, as the text of a setting or a number; at most what Node's timers hold. */
-export const millis = (input: number | string): number | undefined => {
-  if (typeof input === "number" ? !(input >= 0) : input.trim().startsWith("-")) return undefined
-  return Option.getOrUndefined(
-    Option.filter(Option.map(Duration.decodeUnknown(input), Duration.toMillis), (ms) => ms <= longest)
-  )
-}
+export const millis: (input: number | string) => number | undefined = HubConfig.millis
 
 const longest = 2 ** 31 - 1
 

@@ -7,6 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { collectDefaultMetrics, Registry } from "prom-client"
+import * as ChannelMetrics from "../channels/ChannelMetrics.js"
+import { errors } from "../channels/ProtocolCode.js"
 import { Hub } from "../core/Hub.js"
 import * as HubMetrics from "../core/HubMetrics.js"
 import { Readiness } from "./Backend.js"
@@ -48,7 +50,13 @@ const touch = Effect.all([
   Metric.value(HubMetrics.fanOut),
   Metric.value(HubMetrics.flushBatch),
   ...(["dropped", "conflated", "disconnected"] as const).map((outcome) => Metric.value(HubMetrics.overflow(outcome))),
-  ...(["in", "out"] as const).map((direction) => Metric.value(HubMetrics.undelivered(direction)))
+  ...(["in", "out"] as const).map((direction) => Metric.value(HubMetrics.undelivered(direction))),
+  Metric.value(ChannelMetrics.subscriptions),
+  Metric.value(ChannelMetrics.publications),
+  Metric.value(ChannelMetrics.gaps),
+  Metric.value(ChannelMetrics.pongLatency),
+  Metric.value(ChannelMetrics.errors(errors.internal.code)),
+  ...[true, false].map((success) => Metric.value(ChannelMetrics.recovery(success)))
 ])
 
 const metrics = HttpLayerRouter.use((router) =>

@@ -5,7 +5,10 @@ import * as AutoCorrect from "@effect/cli/AutoCorrect"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Arr from "effect/Array"
 import type * as ParseResult from "effect/ParseResult"
+import * as Redacted from "effect/Redacted"
 import * as AST from "effect/SchemaAST"
+import { expectedOf } from "../channels/Namespace.js"
+import type { InvalidOption } from "../core/HubError.js"
 import { present, settingAt, settings } from "./Settings.js"
 
 type Path = ReadonlyArray<PropertyKey>
@@ -18,6 +21,12 @@ export interface Source {
   readonly label: string
   readonly text?: string | undefined
 }
+
+/** Of what is at a path; nothing for a setting that was not given. */
+export type SourceAt = (path: Path) => Source | undefined
+
+/** Where an option of the library is configured. */
+export type Where = (option: string) => Path
 
 const distance = (a: string, b: string) =>
   AutoCorrect.levensteinDistance(a.toLowerCase(), b.toLowerCase(), CliConfig.defaultConfig)
@@ -38,42 +47,11 @@ const words = (alternatives: ReadonlyArray<string>) =>
     ? alternatives.join("")
     : `${alternatives.slice(0, -1).join(", ")} or ${alternatives.at(-1) ?? ""}`
 
-/** What a schema expects, for what is no setting of its own. */
-const expectedBy = (ast: AST.AST): string => {
-  switch (ast._tag) {
-    case "Literal":
-      return String(ast.literal)
-    case "BooleanKeyword":
-      return "true or false"
-    case "NumberKeyword":
-      return "a number"
-    case "StringKeyword":
-      return "a text"
-    case "TupleType":
-      return "a list"
-    case "TypeLiteral":
-      return "an object"
-    case "Transformation":
-      return expectedBy(ast.from)
-    case "Union": {
-      const inner = present(ast)
-      return AST.isUnion(inner) ? words([...new Set(inner.types.map(expectedBy))]) : expectedBy(inner)
-    }
-    case "Refinement":
-      return expectedBy(ast.from) === "a number" ? "a whole number, 0 or above" : expectedBy(ast.from)
-    default:
-      return "something else"
-  }
-}
-
 const expectedAt = (path: Path, ast: AST.AST): string => {
   const setting = settingAt(path)
-  const inside = setting !== undefined && path.length > setting.path.length
-  if (setting !== undefined && (!inside || setting.list)) return setting.expected
-  if (["historyTtl", "historyMetaTtl", "coalesceWindow"].includes(String(path.at(-1)))) {
-    return "a duration such as \"5 minutes\" or a number of milliseconds"
-  }
-  return path.at(-1) === "channelRegex" ? "a regular expression" : expectedBy(ast)
+  if (setting !== undefined && (path.length === setting.path.length || setting.list)) return setting.expected
+  const option = path[0] === "channels" ? path[path[1] === "namespaces" ? 3 : 2] : undefined
+  return expectedOf(String(option)) ?? (AST.isStringKeyword(present(ast)) ? "a text" : "an object")
 }
 
 /** A problem, without its source. */
@@ -84,7 +62,15 @@ export interface Problem {
 
 const shorten = (text: string) => text.length > 80 ? `${text.slice(0, 80)}...` : text
 
-const shown = (actual: unknown): string => shorten(JSON.stringify(actual) ?? String(actual))
+const shown = (actual: unknown): string => shorten(JSON.stringify(actual) ?? "nothing")
+
+/** What is at a path, as it was written; secrets are not shown. */
+const gotAt = (path: Path, actual: unknown, sourceAt: SourceAt): string => {
+  const setting = settingAt(path)
+  const source = setting?.path.length === path.length ? sourceAt(path) : undefined
+  const hidden = Redacted.isRedacted(actual) || (setting?.secret === true && actual !== undefined)
+  return hidden ? "something else (it is not shown)" : shown(source?.text ?? actual)
+}
 
 const unknownKey = (path: Path, ast: AST.AST): string => {
   const key = String(path.at(-1))
@@ -104,14 +90,11 @@ const parts = (
   issue: ParseResult.ParseIssue,
   path: Path,
   parent: AST.AST,
-  sourceAt: (path: Path) => Source | undefined
+  sourceAt: SourceAt
 ): ReadonlyArray<Problem> => {
-  const here = (ast: AST.AST, actual: unknown): ReadonlyArray<Problem> => {
-    const setting = settingAt(path)
-    const text = setting?.path.length === path.length ? sourceAt(path)?.text : undefined
-    const got = setting?.secret === true ? "something else (it is not shown)" : shown(text ?? actual)
-    return [{ path, message: `expected ${expectedAt(path, ast)}, got ${got}.` }]
-  }
+  const here = (ast: AST.AST, actual: unknown): ReadonlyArray<Problem> => [
+    { path, message: `expected ${expectedAt(path, ast)}, got ${gotAt(path, actual, sourceAt)}.` }
+  ]
   switch (issue._tag) {
     case "Pointer": {
       return parts(issue.issue, [...path, ...Arr.ensure(issue.path)], parent, sourceAt)
@@ -141,7 +124,7 @@ const parts = (
 /**
  * How to call what is at a path, as who wrote it knows it.
  */
-export const nameAt = (path: Path, sourceAt: (path: Path) => Source | undefined): string => {
+export const nameAt = (path: Path, sourceAt: SourceAt): string => {
   const source = sourceAt(path)
   const setting = settingAt(path)
   if (source === undefined) return setting?.variable ?? path.join(".")
@@ -150,13 +133,33 @@ export const nameAt = (path: Path, sourceAt: (path: Path) => Source | undefined)
   return rest.length === 0 || list ? source.label : `${source.label}: ${rest.map(String).join(".")}`
 }
 
+/** Another option, in a sentence: in the file by its path. */
+const mention = (path: Path, sourceAt: SourceAt): string | undefined =>
+  settingAt(path)?.path.length !== path.length
+    ? undefined
+    : sourceAt(path)?.kind === "file"
+    ? path.join(".")
+    : nameAt(path, sourceAt)
+
+/**
+ * What is wrong with an option of the library, by the names under which the user knows it and those that it speaks of.
+ */
+export const ofOption = ({ actual, expected, key }: InvalidOption, where: Where, sourceAt: SourceAt): string => {
+  const path = where(key)
+  const inWords = expected.replace(
+    /\b[a-z]+[0-9]*(?:[A-Z][a-z]+)+\b/g,
+    (word) => mention(where(word), sourceAt) ?? word
+  )
+  return `${nameAt(path, sourceAt)}: expected ${inWords}, got ${gotAt(path, actual, sourceAt)}.`
+}
+
 /**
  * All that a schema finds wrong, a line each.
  */
 export const lines = (
   error: ParseResult.ParseError,
   root: AST.AST,
-  sourceAt: (path: Path) => Source | undefined
+  sourceAt: SourceAt
 ): ReadonlyArray<string> => [
   ...new Set(
     parts(error.issue, [], root, sourceAt).map(({ message, path }) => `${nameAt(path, sourceAt)}: ${message}`)

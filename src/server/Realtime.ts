@@ -7,26 +7,16 @@ import * as ChannelsLive from "../channels/ChannelsLive.js"
 import * as Tokens from "../channels/Tokens.js"
 import * as NodeServerApi from "../node/NodeServerApi.js"
 import * as NodeUpgrade from "../node/NodeUpgrade.js"
+import * as LibraryOptions from "./LibraryOptions.js"
 import type { ServerConfig } from "./ServerConfig.js"
-
-/** What `ChannelsLive` reads as no limit. */
-const limit = (count: number): number => count === Infinity ? 0 : count
 
 /**
  * The channels service.
  */
-export const channels = ({ client, namespaces }: ServerConfig, version: string) =>
-  ChannelsLive.layer({
-    ...namespaces,
-    insecure: client.insecure,
-    version,
-    pingInterval: client.pingInterval,
-    pongTimeout: client.pongTimeout,
-    channelLimit: limit(client.channelLimit),
-    personalChannel: client.personalChannel.enabled ? client.personalChannel : undefined
-  }).pipe(
-    // Not `insecure`, which would be a second warning beside the program's own.
-    Layer.provide(Tokens.layer({ ...client.token, allowAnonymous: client.allowAnonymous || client.insecure }))
+export const channels = (config: ServerConfig, version: string) =>
+  Layer.provide(
+    ChannelsLive.layer({ ...LibraryOptions.channels(config), version }),
+    Tokens.layer(LibraryOptions.tokens(config))
   )
 
 /**

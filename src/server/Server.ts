@@ -43,6 +43,9 @@ const lifecycle = (config: ServerConfig) =>
     const server = yield* HttpServer.HttpServer
     yield* Effect.addFinalizer(() => Effect.zipRight(Effect.logInfo("draining"), hub.drain))
     yield* Option.match(warning(config), { onNone: () => Effect.void, onSome: (text) => Effect.logWarning(text) })
+    if (config.apiKeys.length === 0) {
+      yield* Effect.logInfo("no HTTP API, since no API key is configured: HUB_API_KEYS or --api-key")
+    }
     yield* Console.log(`effect-ws-hub listens on ${url(server.address)}`)
   }))
 
@@ -63,7 +66,6 @@ export const layer = (config: ServerConfig, version: string) => {
     disableListenLog: true,
     routerConfig: { caseSensitive: true, ignoreTrailingSlash: false }
   })
-  const outboxBytes = Math.min(config.client.queueMaxSize, Number.MAX_SAFE_INTEGER)
   const createServer = () =>
     NodeGuard.createServer({
       headersTimeout: Math.min(config.hub.handshakeTimeout, longestHeaders),
@@ -72,7 +74,7 @@ export const layer = (config: ServerConfig, version: string) => {
   return lifecycle(config).pipe(
     Layer.provideMerge(http),
     Layer.provide(Realtime.channels(config, version)),
-    Layer.provideMerge(hub({ outboxBytes, ...config.limits })),
+    Layer.provideMerge(hub(config.limits)),
     Layer.provide(NodeHttpServer.layer(createServer, { host: config.host, port: config.port })),
     Layer.provide(Backend.layer(config.broker))
   )

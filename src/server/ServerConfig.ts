@@ -9,14 +9,13 @@ import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { NamespacesOptions } from "../channels/Namespace.js"
 import * as HubConfig from "../core/HubConfig.js"
-import type { InvalidOption } from "../core/HubError.js"
 import * as BrokerConfig from "./BrokerConfig.js"
 import * as Checks from "./Checks.js"
 import * as ConfigFile from "./ConfigFile.js"
 import { Configuration } from "./Configuration.js"
 import { millis, origin } from "./Leaf.js"
+import * as LibraryOptions from "./LibraryOptions.js"
 import * as Problems from "./Problems.js"
-import { settingOf } from "./Settings.js"
 import { type Environment, fileSetting, type Flags, type Given, join, valueAt } from "./Sources.js"
 import { Unusable } from "./Unusable.js"
 
@@ -45,7 +44,6 @@ export interface ClientConfig {
   readonly pingInterval: number
   readonly pongTimeout: number
   readonly channelLimit: number
-  readonly queueMaxSize: number
   readonly personalChannel: {
     readonly enabled: boolean
     readonly namespace: string
@@ -80,18 +78,6 @@ export interface Loaded {
   /** As it was given, with secrets. */
   readonly value: unknown
 }
-
-/**
- * What is wrong with an option, by the names under which the user knows it.
- */
-export const describeOption = (error: InvalidOption, sourceAt: Given["sourceAt"]): string =>
-  error.message.replace(/^[a-z]+\b|\b[a-z]+(?:[A-Z][a-z]+)+\b/g, (key: string, offset: number) => {
-    const setting = settingOf(key)
-    if (setting === undefined) return key
-    return offset > 0 && sourceAt(setting.path)?.kind === "file"
-      ? setting.path.join(".")
-      : Problems.nameAt(setting.path, sourceAt)
-  })
 
 /** For trying things out on one's own machine: everything is there, and everyone may use it. */
 const developmentChannels: NamespacesOptions = {
@@ -137,7 +123,6 @@ const clientOf = (client: NonNullable<Configuration["client"]>, insecure: boolea
   pingInterval: time(client.pingInterval, 25_000),
   pongTimeout: time(client.pongTimeout, 8000),
   channelLimit: off(client.channelLimit, 128),
-  queueMaxSize: off(client.queueMaxSize, 1_048_576),
   personalChannel: {
     enabled: client.personalChannel?.enabled ?? false,
     namespace: client.personalChannel?.namespace ?? "",
@@ -145,7 +130,8 @@ const clientOf = (client: NonNullable<Configuration["client"]>, insecure: boolea
   }
 })
 
-const configOf = (given: Configuration, hub: HubConfig.HubConfig, development: boolean): ServerConfig => {
+const configOf = (given: Configuration, development: boolean): ServerConfig => {
+  const limits = LibraryOptions.hub(given)
   const origins = (given.http?.allowedOrigins ?? []).map((text) => origin(text) ?? text)
   const host = given.http?.host ?? "127.0.0.1"
   return {
@@ -153,8 +139,8 @@ const configOf = (given: Configuration, hub: HubConfig.HubConfig, development: b
     port: given.http?.port ?? 8000,
     origins: origins.length === 0 ? "same" : origins.includes("any") ? "any" : origins,
     trustedProxies: given.http?.trustedProxies ?? [],
-    hub,
-    limits: (given.limits ?? {}) as HubConfig.HubOptions,
+    hub: Either.getOrElse(HubConfig.make(limits), () => Either.getOrThrow(HubConfig.make())),
+    limits,
     client: clientOf(given.client ?? {}, given.client?.insecure ?? (development && Checks.isLoopback(host))),
     apiKeys: given.api?.keys ?? [],
     namespaces: development ? developmentChannels : given.channels ?? {},
@@ -166,30 +152,26 @@ const configOf = (given: Configuration, hub: HubConfig.HubConfig, development: b
 const decode = Schema.decodeUnknownEither(Configuration, { errors: "all", onExcessProperty: "error" })
 
 /**
- * Checks what was given. The error has a line for each thing that is wrong.
+ * Checks what was given. The error has a line for each thing that is wrong; what passes can be built.
  */
-export const check = ({ problems, sourceAt, value }: Given): Either.Either<Loaded, Unusable> => {
-  const failed = (found: ReadonlyArray<string>) => Either.left(new Unusable({ message: found.join("\n") }))
-  const decoded = decode(value)
-  if (Either.isLeft(decoded)) {
-    return failed([...problems, ...Problems.lines(decoded.left, Configuration.ast, sourceAt)])
-  }
-  const hub = HubConfig.make((decoded.right.limits ?? {}) as HubConfig.HubOptions)
-  const config = configOf(
-    decoded.right,
-    Either.getOrElse(hub, () => Either.getOrThrow(HubConfig.make())),
-    isDevelopment(value)
-  )
-  const found = [
-    ...(Either.isLeft(hub) ? [describeOption(hub.left, sourceAt)] : []),
-    ...[...Checks.all(config), ...BrokerConfig.problems(config.broker, decoded.right.broker)].map(({ message, path }) =>
-      `${Problems.nameAt(path, sourceAt)}: ${message}`
-    )
-  ]
-  return problems.length + found.length > 0
-    ? failed([...problems, ...found])
-    : Either.right({ config, sourceAt, value })
-}
+export const check = ({ problems, sourceAt, value }: Given): Effect.Effect<Loaded, Unusable> =>
+  Effect.gen(function*() {
+    const decoded = decode(value)
+    if (Either.isLeft(decoded)) {
+      const found = [...problems, ...Problems.lines(decoded.left, Configuration.ast, sourceAt)]
+      return yield* new Unusable({ message: found.join("\n") })
+    }
+    const given = decoded.right
+    const config = configOf(given, isDevelopment(value))
+    const found = [
+      ...problems,
+      ...[...Checks.all(config, given), ...BrokerConfig.problems(config.broker, given.broker)].map(
+        ({ message, path }) => `${Problems.nameAt(path, sourceAt)}: ${message}`
+      ),
+      ...(yield* LibraryOptions.problems(config, sourceAt))
+    ]
+    return found.length > 0 ? yield* new Unusable({ message: found.join("\n") }) : { config, sourceAt, value }
+  })
 
 /**
  * Reads the configuration from flags, variables and a file that was read. The error names each value that is wrong.

@@ -52,12 +52,6 @@ const read = (ast: AST.AST, path: ReadonlyArray<string>): ReadonlyArray<Setting>
 export const settings: ReadonlyArray<Setting> = read(Configuration.ast, [])
 
 /**
- * The setting of an option of the hub, or of a mount, by the last part of its path.
- */
-export const settingOf = (key: string): Setting | undefined =>
-  settings.find(({ path }) => silent.includes(path[0] ?? "") && path.at(-1) === key)
-
-/**
  * The setting at a path, or that a path leads into.
  */
 export const settingAt = (path: ReadonlyArray<PropertyKey>): Setting | undefined =>

@@ -2,7 +2,7 @@
  * Where values come from: a file, the environment and flags, joined into one tree in which the later ones win.
  */
 import { type ConfigFile, parseJson } from "./ConfigFile.js"
-import { nearest, type Source } from "./Problems.js"
+import { nearest, type Source, type SourceAt } from "./Problems.js"
 import { type Setting, settingAt, settings } from "./Settings.js"
 
 /** The values of flags, by the variable that they win over. */
@@ -20,8 +20,7 @@ export const fileSetting = { flag: "--config", variable: "HUB_CONFIG" } as const
 export interface Given {
   readonly value: unknown
   readonly problems: ReadonlyArray<string>
-  /** Of what is at a path; nothing for a setting that was not given. */
-  readonly sourceAt: (path: ReadonlyArray<PropertyKey>) => Source | undefined
+  readonly sourceAt: SourceAt
 }
 
 interface Tree {

@@ -16,7 +16,7 @@ import * as CommandLine from "./CommandLine.js"
 import * as GenConfig from "./GenConfig.js"
 import * as GenToken from "./GenToken.js"
 import * as Server from "./Server.js"
-import { describeOption, loadAll } from "./ServerConfig.js"
+import { loadAll } from "./ServerConfig.js"
 import type { Flags } from "./Sources.js"
 import * as Summary from "./Summary.js"
 import { Unusable } from "./Unusable.js"
@@ -32,11 +32,11 @@ const version = Effect.sync(() => {
 const serve = (version: string) => (flags: Flags) =>
   Effect.flatMap(
     loadAll(flags, process.env),
-    ({ config, sourceAt }) =>
+    ({ config }) =>
       Layer.launch(Server.layer(config, version)).pipe(
         Effect.catchTags({
           ServeError: ({ cause }) => new Unusable({ message: Server.cannotListen(cause, config) }),
-          InvalidOption: (error) => new Unusable({ message: describeOption(error, sourceAt) })
+          InvalidOption: ({ message }) => new Unusable({ message })
         })
       )
   )

@@ -8,6 +8,7 @@ import {
   Either,
   Exit,
   FastCheck as fc,
+  Fiber,
   Layer,
   Logger,
   LogLevel,
@@ -15,13 +16,15 @@ import {
   Schema,
   Scope,
   Stream,
+  TestClock,
   Tracer
 } from "effect"
-import { Disconnect } from "effect-ws-hub"
-import { HubTest } from "effect-ws-hub/testing"
+import { Disconnect, type HubConfig } from "effect-ws-hub"
 import * as Channel from "../../src/channels/Channel.js"
 import { Channels } from "../../src/channels/Channels.js"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
+import { until } from "../client/support.js"
+import { connected, open, refusal, serve, user } from "./support.js"
 import { ada, layer as recording, Recording } from "./support/Recording.js"
 
 const Room = Channel.make("chat:room-{id}", {
@@ -498,36 +501,184 @@ describe("a handler", () => {
       assert.deepStrictEqual(events, ["handled", "released", "answered"])
     }))
 
-  it.scoped("what `join` acquires is released with the connection, and a join under way is interrupted with it", () =>
+  it.effect("a schema that throws is a defect of the application: 100, in the log", () =>
     Effect.gen(function*() {
-      const started = yield* Deferred.make<void>()
-      const interrupted = yield* Deferred.make<void>()
+      const logs: Array<string> = []
+      const logger = Logger.make(({ cause }) => void logs.push(Cause.pretty(cause).split("\n")[0] ?? ""))
+      const Number = Schema.transform(Schema.String, Schema.BigIntFromSelf, { decode: BigInt, encode: String })
+      const Counted = Channel.make("count:{n}", {
+        params: { n: Schema.String },
+        send: Number,
+        join: Number,
+        receive: Schema.String
+      })
+      const handler = Channel.handler(Counted, { join: () => Effect.void, handle: () => Effect.void })
+      yield* Effect.gen(function*() {
+        const client = yield* Recording
+        assert.strictEqual(yield* code(client.join("count:a", "one")), 100)
+        assert.strictEqual(yield* code(client.send("count:a", "two")), 100)
+      }).pipe(Effect.provide([
+        Layer.provideMerge(handler, recording),
+        Logger.replace(Logger.defaultLogger, logger)
+      ]))
+      assert.deepStrictEqual(logs, [
+        "SyntaxError: Cannot convert one to a BigInt",
+        "SyntaxError: Cannot convert two to a BigInt"
+      ])
+    }))
+})
+
+describe("a handler whose layer closes", () => {
+  const { allowPublishForAnonymous, allowPublishForClient } = open
+  const options = { allowPublishForAnonymous, allowPublishForClient }
+  const Open = Channel.make("open:{id}", { params: { id: Schema.String }, receive: Schema.String, options })
+  type Handlers = Parameters<typeof Channel.handler<{ id: string }, string, never, unknown>>[1]
+
+  const serving = (channels: Channels["Type"], handlers: Handlers) =>
+    Layer.provide(Channel.handler(Open, handlers), Layer.succeed(Channels, channels))
+
+  it.scopedLive("leaves its channels to nobody: clients try again, and nothing is published undecoded", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(Channel.namespaces(Open))
+      const layer = serving(server.channels, { join: () => Effect.void })
+      const [older, newer] = [yield* Scope.make(), yield* Scope.make()]
+      yield* Scope.extend(Layer.build(layer), older)
+      yield* Scope.extend(Layer.build(Layer.fresh(layer)), newer)
+      const client = yield* connected(server)
+      const publish = refusal(() => client.client.publish("open:a", { garbage: 1 }))
+      yield* Scope.close(newer, Exit.void)
+      // The other one still decides.
+      yield* client.subscribe("open:a")
+      assert.strictEqual(yield* publish, 103)
+      yield* Scope.close(older, Exit.void)
+      assert.strictEqual(yield* publish, 100)
+      const sub = client.sub("open:b")
+      assert.strictEqual((yield* sub.next("error")).error.code, 100)
+      yield* Layer.build(layer)
+      yield* sub.next("subscribed")
+      assert.deepStrictEqual(sub.heard("unsubscribed"), [])
+      assert.strictEqual(yield* publish, 103)
+    }))
+
+  it.effect("waits for what it runs for clients, but not for ever", () =>
+    Effect.gen(function*() {
+      const client = yield* Recording
       const events: Array<string> = []
       const note = (event: string) => Effect.sync(() => void events.push(event))
-      const Open = Channel.make("open:{id}", { params: { id: Schema.String }, receive: Schema.String })
-      const Slow = Channel.handler(Open, {
-        join: ({ params }) =>
-          params.id === "slow"
-            ? Deferred.succeed(started, undefined).pipe(
-              Effect.zipRight(Effect.never),
-              Effect.onInterrupt(() => Effect.zipRight(note("interrupted"), Deferred.succeed(interrupted, undefined)))
-            )
-            : Effect.acquireRelease(note("acquired"), () => note("released"))
+      const go = yield* Deferred.make<void>()
+      const layer = Layer.provide(
+        serving(yield* Channels, {
+          join: ({ params }) => Effect.zipRight(params.id === "a" ? Deferred.await(go) : Effect.never, note("joined"))
+        }),
+        Layer.scopedDiscard(Effect.addFinalizer(() => note("services are gone")))
+      )
+      const closing = (channel: string) =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          yield* Scope.extend(Layer.build(layer), scope)
+          yield* Effect.fork(client.join(channel))
+          yield* Effect.yieldNow()
+          const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+          yield* TestClock.adjust("1999 millis")
+          assert.lengthOf(client.handlers, 0)
+          assert.deepStrictEqual(events, [])
+          return closing
+        })
+      const first = yield* closing("open:a")
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(first)
+      assert.deepStrictEqual(events.splice(0), ["joined", "services are gone"])
+      const second = yield* closing("open:b")
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(second)
+      assert.deepStrictEqual(events, ["services are gone"])
+    }).pipe(Effect.provide(recording)))
+})
+
+describe("what `join` acquires", () => {
+  const Open = Channel.make("open:{id}", { params: { id: Schema.String }, receive: Schema.String, options: {} })
+  const refused = new ProtocolError({ code: 403, reason: "refused", temporary: false })
+
+  /** A server whose handler acquires by the name of the channel, and what became of it. */
+  const serving = (hub: HubConfig.HubOptions = {}) =>
+    Effect.gen(function*() {
+      const events: Array<string> = []
+      const note = (event: string) => Effect.sync(() => void events.push(event))
+      const joining = yield* Deferred.make<void>()
+      const handler = Channel.handler(Open, {
+        join: ({ params: { id } }) =>
+          Effect.gen(function*() {
+            yield* Effect.acquireRelease(note(`${id} acquired`), () => note(`${id} released`))
+            if (id === "no") return yield* refused
+            if (id === "bad") yield* Effect.addFinalizer(() => Effect.die(new Error("bad")))
+            if (id === "stuck") yield* Effect.addFinalizer(() => Effect.never)
+            if (id !== "slow") return
+            yield* Deferred.succeed(joining, undefined)
+            return yield* Effect.onInterrupt(Effect.never, () => note("slow interrupted"))
+          })
       })
+      const server = yield* serve({ ...Channel.namespaces(Open), hub })
+      yield* Layer.build(Layer.provide(handler, Layer.succeed(Channels, server.channels)))
+      return { ...server, events, joining }
+    })
+
+  it.scopedLive("is released when the client unsubscribes, and when it is refused", () =>
+    Effect.gen(function*() {
+      const { events, ...server } = yield* serving()
+      const client = yield* connected(server)
+      const { sub } = yield* client.subscribe("open:a")
+      yield* client.settled
+      assert.deepStrictEqual(events, ["a acquired"])
+      sub.unsubscribe()
+      yield* client.settled
+      assert.deepStrictEqual(events.splice(0), ["a acquired", "a released"])
+      assert.strictEqual((yield* client.sub("open:no").next("unsubscribed")).code, 403)
+      yield* client.settled
+      assert.deepStrictEqual(events.splice(0), ["no acquired", "no released"])
+      // Refused after the handler has granted it.
+      server.faults.broken.add("subscribe")
+      yield* client.sub("open:b").next("error")
+      yield* client.settled
+      assert.deepStrictEqual(events.slice(0, 2), ["b acquired", "b released"])
+    }).pipe(Logger.withMinimumLogLevel(LogLevel.None)))
+
+  it.scopedLive("is released when the server takes the subscription, and when the client is gone", () =>
+    Effect.gen(function*() {
+      const { events, joining, ...server } = yield* serving({ closeGrace: "50 millis" })
+      const client = yield* user(server, "ada")
+      const a = yield* client.subscribe("open:a")
+      yield* client.subscribe("open:b")
+      yield* server.channels.unsubscribe("ada", "open:a")
+      yield* a.next("unsubscribed")
+      assert.deepStrictEqual(events, ["a acquired", "b acquired", "a released"])
+      client.sub("open:slow")
+      yield* Deferred.await(joining)
+      client.client.disconnect()
+      yield* until(() => server.hub.size.pipe(Effect.runSync) === 0)
+      assert.deepStrictEqual(events.slice(3).sort(), [
+        "b released",
+        "slow acquired",
+        "slow interrupted",
+        "slow released"
+      ])
+    }))
+
+  it.scopedLive("is released although a finalizer fails, and the client does not wait for one that is stuck", () =>
+    Effect.gen(function*() {
+      const logs: Array<string> = []
+      const logger = Logger.make(({ cause }) => void logs.push(Cause.pretty(cause).split("\n")[0] ?? ""))
       yield* Effect.gen(function*() {
-        const channels = yield* Channels
-        const { connection, peer } = yield* HubTest.connect({ handler: channels.serve })
-        yield* peer.send("open:fast")
-        assert.strictEqual(yield* peer.next, "joined")
-        yield* HubTest.settle
-        assert.deepStrictEqual(events, ["acquired"])
-        yield* peer.send("open:slow")
-        yield* Deferred.await(started)
-        yield* connection.close()
-        yield* Deferred.await(interrupted)
-        yield* connection.closed
-        assert.deepStrictEqual(events, ["acquired", "interrupted", "released"])
-      }).pipe(Effect.provide(Layer.provideMerge(Slow, Layer.merge(recording, HubTest.layer()))))
+        const { events, ...server } = yield* serving({ closeGrace: "50 millis" })
+        const client = yield* connected(server)
+        for (const id of ["bad", "stuck"]) {
+          const { sub } = yield* client.subscribe(`open:${id}`)
+          sub.unsubscribe()
+          // It is answered, and not given up on.
+          assert.strictEqual(yield* refusal(() => client.client.rpc("nobody answers", null)), 108)
+        }
+        assert.deepStrictEqual(events, ["bad acquired", "bad released", "stuck acquired"])
+      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      assert.deepStrictEqual(logs, ["Error: bad"])
     }))
 })
 

@@ -1,5 +1,6 @@
 /** What the nodes of one hub ask each other: hubs of their own, one network, clients of the official SDK. */
 import { assert, describe, it } from "@effect/vitest"
+import { withChaos } from "effect-ws-hub/testing"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -274,6 +275,22 @@ describe("a node that does not answer", () => {
       assert.deepStrictEqual(yield* Fiber.join(taking), { count: 0, missing: [uid] })
       yield* Deferred.succeed(held, undefined)
       assert.deepInclude(yield* sub.next("unsubscribed"), { code: 2000 })
+    }))
+})
+
+describe("a request of all nodes that is interrupted", () => {
+  it.scopedLive("ends, wherever the interrupt finds it", () =>
+    Effect.gen(function*() {
+      const { servers: [one] } = yield* nodes(["one", "other"])
+      if (one === undefined) return yield* Effect.dieMessage("one")
+      for (let seed = 1; seed <= 250; seed++) {
+        const ended = Effect.gen(function*() {
+          const asking = yield* Effect.fork(one.channels.disconnect("nobody"))
+          yield* Effect.repeatN(Effect.yieldNow(), seed % 40)
+          yield* Fiber.interrupt(asking)
+        }).pipe(withChaos(seed, 0.1), Effect.disconnect, Effect.timeoutOption("5 seconds"))
+        assert.strictEqual((yield* ended)._tag, "Some", `seed ${seed}`)
+      }
     }))
 })
 

@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
 import { disconnects, errors, ProtocolError, reconnects, unsubscribes } from "../../src/channels/ProtocolCode.js"
 import {
   call,
@@ -298,6 +301,73 @@ describe("disconnects that the server finds itself", () => {
         Effect.flatMap(serve(), (server) => Scope.extend(connected(server), outer))
       )
       yield* again(client, 3001)
+    }))
+
+  gives(3004, {}, (server) =>
+    Effect.gen(function*() {
+      let isBroken = true
+      yield* server.channels.register({
+        matches: (channel) => channel === "closed:x",
+        subscribe: () => Effect.suspend(() => isBroken ? Effect.die("on purpose") : Effect.succeed({})),
+        publish: () => Effect.succeed(Option.none())
+      })
+      const client = yield* connected(server)
+      const sub = client.sub("closed:x")
+      yield* again(client, 3004)
+      isBroken = false
+      yield* sub.next("subscribed")
+    }))
+
+  /** A client that is subscribed to a channel, and whose next command does not end before the gate opens. */
+  const stuck = Effect.gen(function*() {
+    const server = yield* serve()
+    const [begun, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+    server.faults.before = (operation, channel) =>
+      operation === "subscribe" && channel === "stuck"
+        ? Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))
+        : Effect.void
+    const bystander = yield* connected(server)
+    const client = yield* user(server, "ada")
+    const sub = yield* client.subscribe("recovered:x")
+    client.sub("stuck")
+    yield* Deferred.await(begun)
+    const unsubscribed = yield* Effect.forkScoped(server.channels.unsubscribe("ada", "recovered:x"))
+    return { bystander, client, gate, server, sub, unsubscribed }
+  })
+
+  it.scoped("3004 for who cannot be unsubscribed within five seconds, since it is subscribing, and not before", () =>
+    Effect.gen(function*() {
+      const { bystander, client, gate, sub, unsubscribed } = yield* stuck
+      yield* TestClock.adjust("4999 millis")
+      yield* bystander.settled
+      assert.strictEqual(client.client.state, "connected")
+      yield* TestClock.adjust("1 millis")
+      yield* again(client, 3004)
+      assert.strictEqual((yield* Fiber.join(unsubscribed)).count, 1)
+      yield* Deferred.succeed(gate, undefined)
+      yield* client.take("connected", 1)
+      // It was not told, so it is subscribed again.
+      assert.deepInclude(yield* sub.next("subscribed"), { wasRecovering: true, recovered: true })
+      yield* bystander.settled
+      assert.deepStrictEqual(bystander.names, ["connecting", "connected"])
+    }))
+
+  it.scoped("and not 3004 once it is being unsubscribed, however long that takes", () =>
+    Effect.gen(function*() {
+      const { client, gate, server, sub, unsubscribed } = yield* stuck
+      const [leaving, left] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      server.faults.after = (operation) =>
+        operation === "unsubscribe"
+          ? Effect.zipRight(Deferred.succeed(leaving, undefined), Deferred.await(left))
+          : Effect.void
+      yield* TestClock.adjust("4 seconds")
+      yield* Deferred.succeed(gate, undefined)
+      yield* Deferred.await(leaving)
+      yield* TestClock.adjust("6 seconds")
+      yield* Deferred.succeed(left, undefined)
+      assert.deepInclude(yield* sub.next("unsubscribed"), unsubscribes.server)
+      assert.strictEqual((yield* Fiber.join(unsubscribed)).count, 1)
+      assert.deepStrictEqual(client.names, ["connecting", "connected"])
     }))
 
   gives(

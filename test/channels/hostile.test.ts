@@ -4,6 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import type * as Scope from "effect/Scope"
 import { randomInt } from "node:crypto"
 import { disconnects } from "../../src/channels/ProtocolCode.js"
+import { decode } from "../../src/channels/ProtocolCommand.js"
 import { connected, online, type Sdk, serve, type Server, type Sub, wire } from "./support.js"
 
 const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31))
@@ -159,7 +160,9 @@ const optional = (fields: Record<string, FastCheck.Arbitrary<unknown>>) =>
 
 const channel = field(channels)
 const position = { offset: field(numbers), epoch: field(FastCheck.string({ maxLength: 10 })) }
-const text = field(FastCheck.string({ maxLength: 20 }))
+const text = field(
+  FastCheck.oneof(FastCheck.string({ maxLength: 20 }), FastCheck.string({ minLength: 60, maxLength: 70 }))
+)
 const flag = field(FastCheck.boolean())
 
 const subscribe = optional({
@@ -265,6 +268,91 @@ describe(`whatever a client sends, others are served as before (seed ${seed})`, 
 
   it.scopedLive("binary frames", () =>
     holds(FastCheck.uint8Array({ maxLength: 100 }), (where, bytes) => survives(where, [bytes], { codes: [3501] }), 50))
+})
+
+/** Whether the fields that have bounds are within them. */
+const isWithin = (bounds: Record<string, (value: unknown) => boolean>, fields: object): boolean =>
+  Object.entries(fields).every(([key, value]) => bounds[key]?.(value) ?? true)
+
+const isText = (most: number, least = 0) => (value: unknown): boolean =>
+  typeof value === "string" && value.length >= least && value.length <= most
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0
+
+const isPosition = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && isWithin({ offset: isCount, epoch: isText(Infinity) }, value)
+
+const isFlag = (value: unknown): boolean => typeof value === "boolean"
+
+const isSubscribe = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && isWithin({
+    channel: isText(Infinity),
+    token: isText(Infinity),
+    since: isPosition,
+    recover: isFlag,
+    positioned: isFlag,
+    recoverable: isFlag,
+    joinLeave: isFlag
+  }, value)
+
+const isCommand = (command: object): boolean =>
+  isWithin({
+    id: (value) => isCount(value) && Number(value) < 2 ** 32,
+    channel: isText(Infinity, 1),
+    token: isText(Infinity),
+    method: isText(Infinity),
+    name: isText(16),
+    version: isText(64),
+    headers: (value) => value instanceof Map && Array.from(value.values()).every(isText(Infinity)),
+    subscriptions: (value) => value instanceof Map && Array.from(value.values()).every(isSubscribe),
+    params: isSubscribe,
+    options: (value) =>
+      typeof value === "object" && value !== null && isWithin({
+        limit: (limit) => limit === undefined || isCount(limit),
+        since: (since) => since === undefined || isPosition(since),
+        reverse: isFlag
+      }, value)
+  }, command)
+
+describe(`what is not as the protocol has it is no command (seed ${seed})`, () => {
+  it("with anything in any field", () => {
+    let commands = 0
+    FastCheck.assert(
+      FastCheck.property(FastCheck.oneof(command, FastCheck.record({ id: numbers, rpc: optional({}) })), (document) => {
+        const decoded = decode(JSON.stringify(document))
+        if (decoded === disconnects.badRequest) return
+        commands++
+        assert.isTrue(isCommand(decoded), JSON.stringify(decoded))
+      }),
+      { seed, numRuns: 20 * runs }
+    )
+    assert.isAbove(commands, runs)
+  })
+
+  it("only a document's own fields count, whatever else an object has", () => {
+    const polluted = {
+      id: 1,
+      channel: "x",
+      token: "x",
+      data: "x",
+      recover: true,
+      subscribe: { channel: "x" },
+      limit: 1
+    }
+    const documents = ["{}", "{\"id\":1}", "{\"subscribe\":{\"channel\":\"x\"}}", "{\"id\":2,\"subscribe\":{}}"]
+    const subscribe = "{\"id\":2,\"subscribe\":{\"channel\":\"y\"}}"
+    const history = "{\"id\":2,\"history\":{\"channel\":\"y\"}}"
+    const all = () => [...documents, subscribe, history].map(decode)
+    const before = all()
+    try {
+      for (const [key, value] of Object.entries(polluted)) {
+        Object.defineProperty(Object.prototype, key, { value, configurable: true, enumerable: false, writable: true })
+      }
+      assert.deepStrictEqual(all(), before)
+    } finally {
+      for (const key of Object.keys(polluted)) Reflect.deleteProperty(Object.prototype, key)
+    }
+  })
 })
 
 describe("single frames that have brought servers down", () => {

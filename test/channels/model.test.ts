@@ -17,6 +17,7 @@ describe("the laws of channels hold on a rough network", () => {
       for (const seed of seeds) {
         if (process.env["TRACE"] !== undefined) process.stderr.write(`${seed} `)
         const { clients, log, read, violations } = yield* life(seed).pipe(
+          Effect.disconnect, // one that hangs is named as well
           Effect.timeout("20 seconds"),
           Effect.catchAllCause((cause) => Effect.die(new Error(`SEED=${seed}: ${String(cause)}`)))
         )

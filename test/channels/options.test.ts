@@ -1,7 +1,9 @@
 /** Limits, rates, windows and policies: each by what a client sees of it. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as TestClock from "effect/TestClock"
 import { mount } from "../../src/channels/Channels.js"
 import { unsubscribes } from "../../src/channels/ProtocolCode.js"
@@ -47,6 +49,62 @@ describe("connections of one user", () => {
       assert.deepInclude(yield* two.next("publication"), { data: "for the second" })
       for (const client of [two, ...others]) yield* stays(client)
     }))
+
+  it.scopedLive("a single one: a connect that fails closes nobody", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        personalChannel: { namespace: "limited", singleConnection: true },
+        channelLimit: 2
+      })
+      const one = yield* user(server, "ada")
+      for (
+        const [outcome, channels, broken] of [
+          [100, ["kept:x"], "subscribe"],
+          [100, ["positioned:x"], "history"],
+          [102, ["no:x"]],
+          [3505, ["a", "b"]]
+        ] as const
+      ) {
+        const subs = Object.fromEntries(channels.map((channel) => [channel, {}]))
+        if (broken !== undefined) server.faults.broken.add(broken)
+        const client = yield* wire(server)
+        yield* client.send({ id: 1, connect: { token: token({ user: "ada", subs }) } })
+        if (outcome > 3000) assert.deepInclude(yield* client.closed, { code: outcome })
+        else assert.deepInclude((yield* client.next)["error"], { code: outcome })
+        server.faults.broken.clear()
+      }
+      yield* server.channels.publish("limited:#ada", "still there")
+      assert.deepInclude(yield* one.next("publication"), { data: "still there" })
+      yield* stays(one)
+    }))
+
+  for (const first of ["earlier", "later"] as const) {
+    it.scopedLive(`a single one: of two that connect together the later one stays, if the ${first} is answered first`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve({ personalChannel: { namespace: "limited", singleConnection: true } })
+        const begun = yield* Queue.unbounded<string>()
+        const gates = { earlier: yield* Deferred.make<void>(), later: yield* Deferred.make<void>() }
+        server.faults.before = (operation, channel) =>
+          operation === "subscribe" && (channel === "earlier" || channel === "later")
+            ? Effect.zipRight(begun.offer(channel), Deferred.await(gates[channel]))
+            : Effect.void
+        const begin = (name: string) =>
+          Effect.gen(function*() {
+            const client = yield* wire(server)
+            yield* client.send({ id: 1, connect: { token: token({ user: "ada", subs: { [name]: {} } }) } })
+            assert.strictEqual(yield* Queue.take(begun), name)
+            return client
+          })
+        const earlier = yield* begin("earlier")
+        const later = yield* begin("later")
+        yield* Deferred.succeed(gates[first], undefined)
+        assert.property(yield* (first === "later" ? later : earlier).next, "connect")
+        yield* Deferred.succeed(gates[first === "later" ? "earlier" : "later"], undefined)
+        assert.deepStrictEqual(yield* earlier.closed, { code: 3504, reason: "connection limit" })
+        if (first === "earlier") assert.property(yield* later.next, "connect")
+        assert.deepInclude((yield* later.ask({ id: 2, ping: {} }))[0], { id: 2 })
+      }))
+  }
 
   it.scopedLive("without singleConnection the personal channel reaches all of them", () =>
     Effect.gen(function*() {

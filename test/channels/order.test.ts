@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as TestClock from "effect/TestClock"
 import { type Document, online, serve, type Server } from "./support.js"
 
 const channel = "recovered:x"
@@ -58,4 +59,53 @@ describe("the order in which a subscription is made (PROTOCOL 10.2)", () => {
         })
       }))
   }
+})
+
+describe("a broker that fails to leave a channel", () => {
+  /** A channel that nobody is in, and that the broker could not leave. */
+  const unleft = Effect.gen(function*() {
+    const { client, server } = yield* setup
+    const heard: Array<unknown> = []
+    server.faults.lose = (event) => event._tag === "Published" && heard.push(event.publication.data) < 0
+    server.faults.broken.add("unsubscribe")
+    yield* client.ask(subscribe(), { id: 3, unsubscribe: { channel } })
+    assert.strictEqual((yield* server.channels.channels()).channels.size, 0)
+    /** Whether the broker tells the node of what is published. */
+    const hears = Effect.gen(function*() {
+      const before = heard.length
+      yield* server.channels.publish(channel, "anything")
+      return heard.length > before
+    })
+    return { client, hears, server }
+  })
+
+  it.scoped("is told again, later with each time, until it has", () =>
+    Effect.gen(function*() {
+      const { hears, server } = yield* unleft
+      assert.isTrue(yield* hears)
+      yield* TestClock.adjust("1 second")
+      server.faults.broken.clear()
+      yield* TestClock.adjust("1999 millis")
+      assert.isTrue(yield* hears)
+      yield* TestClock.adjust("1 millis")
+      assert.isFalse(yield* hears)
+    }))
+
+  it.scoped("is not told of a channel that has members again", () =>
+    Effect.gen(function*() {
+      const { client, hears, server } = yield* unleft
+      yield* client.ask(subscribe())
+      server.faults.broken.clear()
+      yield* TestClock.adjust("10 seconds")
+      yield* server.channels.publish(channel, "heard")
+      assert.deepInclude((yield* client.next)["push"], { channel, pub: { data: "heard", offset: 2 } })
+      yield* client.ask({ id: 3, unsubscribe: { channel } })
+      assert.isFalse(yield* hears)
+      server.faults.broken.add("unsubscribe")
+      yield* client.ask(subscribe(), { id: 3, unsubscribe: { channel } })
+      assert.isTrue(yield* hears)
+      server.faults.broken.clear()
+      yield* TestClock.adjust("1 second")
+      assert.isFalse(yield* hears)
+    }))
 })

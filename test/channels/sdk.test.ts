@@ -1,11 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { UnauthorizedError } from "centrifuge"
-import { Disconnect } from "effect-ws-hub"
+import { Centrifuge as Protobuf } from "centrifuge/build/protobuf"
+import { Disconnect, HubMetrics } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import { WebSocket } from "ws"
 import { disconnects, ProtocolError } from "../../src/channels/ProtocolCode.js"
-import { call, connected, inSeconds, refusal, sdk, serve, token, user } from "./support.js"
+import { call, connected, inSeconds, open, refusal, sdk, serve, token, user, wire } from "./support.js"
 
 const codes = (all: ReadonlyArray<{ readonly code: number }>) => all.map(({ code }) => code)
 
@@ -34,6 +38,23 @@ describe("connecting", () => {
       const { clients } = yield* call(() => sub.sub.presence())
       assert.deepStrictEqual(Object.keys(clients), [id])
       assert.deepInclude(clients[id], { user: "ada", client: id, connInfo: { name: "Ada" } })
+    }))
+
+  it.scopedLive("a client that speaks Protobuf does not get in", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = new Protobuf(server.url, { websocket: WebSocket, minReconnectDelay: 60_000 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => client.disconnect()))
+      const error = Effect.async<number>((resume) => {
+        client.once("error", ({ error }) => resume(Effect.succeed(error.code)))
+        client.connect()
+      })
+      const refusals = Metric.value(HubMetrics.refusals("subprotocol"))
+      const { count } = yield* refusals
+      // Of an answer that is not 101 the SDK learns no more than that.
+      assert.strictEqual(yield* error, 2)
+      assert.strictEqual((yield* refusals).count, count + 1)
+      assert.strictEqual(client.state, "connecting")
     }))
 
   it.scopedLive("the authenticator sees what the client says", () =>
@@ -395,6 +416,61 @@ describe("presence", () => {
         )
       }
     }))
+
+  it.scopedLive("joins and leaves are asked for in vain without the right to presence, unless all get them", () =>
+    Effect.gen(function*() {
+      const secret = {
+        ...open,
+        presence: true,
+        joinLeave: true,
+        allowPresenceForClient: false,
+        allowPresenceForAnonymous: false
+      }
+      const server = yield* serve({
+        namespaces: {
+          secret,
+          told: { ...secret, forcePushJoinLeave: true },
+          members: { ...secret, allowPresenceForSubscriber: true },
+          users: { ...secret, allowPresenceForClient: true }
+        }
+      })
+      const ada = yield* user(server, "ada")
+      const anonymous = yield* connected(server)
+      for (
+        const [watcher, channel, mayAsk, hears] of [
+          [ada, "secret:x", false, false],
+          [ada, "told:x", false, true],
+          [ada, "members:x", true, true],
+          [ada, "users:x", true, true],
+          [anonymous, "users:x", false, false]
+        ] as const
+      ) {
+        const seen = yield* watcher.subscribe(channel, { joinLeave: true })
+        if (mayAsk) yield* call(() => watcher.client.presence(channel))
+        else assert.strictEqual(yield* refusal(() => watcher.client.presence(channel)), 103)
+        const bob = yield* user(server, "bob")
+        const { sub } = yield* bob.subscribe(channel)
+        sub.unsubscribe()
+        yield* bob.settled
+        yield* server.channels.publish(channel, "end")
+        yield* seen.next("publication")
+        const heard = [...seen.heard("join"), ...seen.heard("leave")].map(({ info }) => info.user)
+        assert.deepStrictEqual(heard.filter((name) => name === "bob"), hears ? ["bob", "bob"] : [], channel)
+      }
+    }))
+
+  it.scopedLive("nor does it help to ask for them when connecting", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        namespaces: { secret: { ...open, joinLeave: true, allowPresenceForClient: false } }
+      })
+      const watcher = yield* wire(server)
+      const asked = { "secret:x": { join_leave: true } }
+      yield* watcher.ask({ id: 1, connect: { token: token({ user: "ada", subs: { "secret:x": {} } }), subs: asked } })
+      yield* (yield* user(server, "bob")).subscribe("secret:x")
+      yield* server.channels.publish("secret:x", "end")
+      assert.deepStrictEqual(yield* watcher.next, { push: { channel: "secret:x", pub: { data: "end" } } })
+    }))
 })
 
 describe("calls and messages", () => {
@@ -612,6 +688,60 @@ describe("channels that need more than a name", () => {
       const nobody = yield* connected(server)
       yield* nobody.settled
       assert.deepStrictEqual(nobody.heard("subscribed"), [])
+    }))
+})
+
+describe("spans", () => {
+  it.scopedLive("of what a client asks for, with names and outcomes, and without tokens, data or publications", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        span: (...args) => {
+          const span = native.span(...args)
+          spans.push(span)
+          return span
+        },
+        context: native.context
+      })
+      const server = yield* serve().pipe(Effect.withTracer(tracer), Effect.withSpan("building"))
+      yield* server.channels.rpc("echo", (data) => Effect.withSpan(Effect.succeed(data), "application"))
+      const connection = token({ user: "ada", info: "s3cret", expireAt: inSeconds(60) })
+      const client = yield* wire(server)
+      yield* client.ask({ id: 1, connect: { token: connection, data: "s3cret" } })
+      yield* client.ask(
+        { id: 2, subscribe: { channel: "x", data: "s3cret" } },
+        {
+          id: 3,
+          subscribe: { channel: "closed:x", token: token({ user: "ada", fail: { code: 103 }, info: "s3cret" }) }
+        },
+        { id: 4, rpc: { method: "echo", data: "s3cret" } },
+        { id: 5, rpc: { method: "x".repeat(1000), data: null } },
+        { id: 6, refresh: { token: connection } },
+        { id: 7, sub_refresh: { channel: "x", token: token({ user: "ada", channel: "x", info: "s3cret" }) } },
+        { id: 8, history: { channel: "kept:x" } },
+        { id: 9, unsubscribe: { channel: "x" } },
+        { id: 10, publish: { channel: "y", data: "s3cret" } }
+      )
+      const told = spans.filter(({ name }) => name.startsWith("Session.")).map(
+        ({ attributes, name, parent, status }) => {
+          assert.isTrue(Option.isNone(parent))
+          const outcome = status._tag === "Ended" ? status.exit._tag : status._tag
+          return [name, Object.fromEntries(attributes), outcome]
+        }
+      )
+      assert.deepStrictEqual(told, [
+        ["Session.connect", {}, "Success"],
+        ["Session.subscribe", { channel: "x" }, "Success"],
+        ["Session.subscribe", { channel: "closed:x" }, "Failure"],
+        ["Session.rpc", { method: "echo" }, "Success"],
+        ["Session.rpc", { method: "x".repeat(255) }, "Failure"],
+        ["Session.refresh", {}, "Success"],
+        ["Session.sub_refresh", { channel: "x" }, "Success"]
+      ])
+      const application = spans.find(({ name }) => name === "application")
+      const parent = Option.getOrUndefined(application?.parent ?? Option.none())
+      assert.strictEqual(parent?.spanId, spans.find(({ attributes }) => attributes.get("method") === "echo")?.spanId)
     }))
 })
 

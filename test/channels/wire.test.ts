@@ -1,8 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Disconnect } from "effect-ws-hub"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as TestClock from "effect/TestClock"
+import * as ChannelMetrics from "../../src/channels/ChannelMetrics.js"
 import { disconnects, errors } from "../../src/channels/ProtocolCode.js"
-import { type Document, inSeconds, online, serve, wire } from "./support.js"
+import { connect as connectWith, refused } from "../node/support.js"
+import { type Document, inSeconds, online, serve, Wire, wire } from "./support.js"
 
 const bad = { code: 3501, reason: "bad request" }
 
@@ -137,6 +142,52 @@ describe("frames", () => {
     }))
 })
 
+describe("the form of the protocol", () => {
+  const json = ["centrifuge-json"]
+  const protobuf = ["centrifuge-protobuf"]
+
+  it.scopedLive("is JSON: whether a client says so, gives a choice, or says nothing", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serve()
+      for (const [protocols, chosen] of [[json, json[0]], [[...protobuf, ...json], json[0]], [[], ""]] as const) {
+        const client = new Wire(yield* connectWith(url, { protocols: [...protocols] }))
+        assert.strictEqual(client.peer.ws.protocol, chosen)
+        const [reply] = yield* client.ask(connect)
+        assert.property(reply, "connect")
+      }
+    }))
+
+  it.scopedLive("refuses Protobuf, and whatever else is not spoken, with 400 and what is", () =>
+    Effect.gen(function*() {
+      const { hub, url } = yield* serve()
+      for (const protocols of [protobuf, ["chat"]]) {
+        const answer = yield* refused(url, { protocols })
+        assert.strictEqual(answer.status, 400)
+        assert.include(answer.body, "centrifuge-json")
+      }
+      assert.strictEqual(yield* hub.size, 0)
+    }))
+
+  for (const query of ["format=protobuf", "cf_protocol=protobuf", "x=1&cf_protocol=protobuf&y"]) {
+    it.scopedLive(`closes with 3506 who asks for Protobuf by ?${query}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        const client = yield* wire({ url: `${server.url}?${query}` })
+        assert.deepStrictEqual(yield* client.rest, [])
+        assert.deepStrictEqual(yield* client.closed, { code: 3506, reason: "inappropriate protocol" })
+      }))
+  }
+
+  it.scopedLive("may be asked for in the URL, beside what else there is", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      for (const query of ["", "format=json", "cf_protocol_version=v2", "a=format=protobuf", "%E0%A4%A&?#"]) {
+        const [reply] = yield* (yield* wire({ url: `${server.url}?${query}` })).ask(connect)
+        assert.property(reply, "connect")
+      }
+    }))
+})
+
 describe("before and after connect", () => {
   const commands: Record<string, unknown> = {
     subscribe: subscribe(1, "x"),
@@ -206,6 +257,38 @@ describe("pings", () => {
       assert.deepStrictEqual(yield* client.next, {})
     }))
 
+  it.scoped("the time from a ping to its pong is measured, that of the newest where more are owed", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ pingInterval: 1000, pongTimeout: 900 })
+      const gate = yield* Deferred.make<void>()
+      yield* server.channels.rpc("wait", () => Deferred.await(gate))
+      const client = yield* online(server)
+      const before = yield* Metric.value(ChannelMetrics.pongLatency)
+      const measured = Effect.map(Metric.value(ChannelMetrics.pongLatency), ({ count, sum }) => ({
+        count: count - before.count,
+        seconds: sum - before.sum
+      }))
+      // The first comes after half of the interval or more.
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* client.next, {})
+      yield* TestClock.adjust("200 millis")
+      yield* client.send({}, { id: 2, rpc: { method: "nobody answers" } })
+      yield* client.next
+      const one = yield* measured
+      assert.strictEqual(one.count, 1)
+      assert.isAtLeast(one.seconds, 0.2)
+      assert.isAtMost(one.seconds, 0.701)
+      yield* client.send({ id: 3, rpc: { method: "wait" } })
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* client.take(2), [{}, {}])
+      yield* Deferred.succeed(gate, undefined)
+      yield* client.send({}, {}, { id: 4, rpc: { method: "nobody answers" } })
+      yield* client.take(2)
+      const two = yield* measured
+      assert.strictEqual(two.count, 2)
+      assert.isAtMost(two.seconds - one.seconds, 0.701)
+    }))
+
   it.scopedLive("a pong that was not asked for closes with 3501", () =>
     Effect.gen(function*() {
       const client = yield* online(yield* serve())
@@ -234,6 +317,20 @@ describe("pings", () => {
       assert.deepStrictEqual(yield* client.next, {})
       yield* client.send(subscribe(2, "x"))
       assert.deepStrictEqual(yield* client.closed, { code: 3012, reason: "no pong" })
+    }))
+
+  it.scoped("without a time for pongs none is asked for, and none is missed", () =>
+    Effect.gen(function*() {
+      const client = yield* wire(yield* serve({ pingInterval: 1000, pongTimeout: 0 }))
+      const [reply] = yield* client.ask(connect)
+      assert.deepInclude(reply?.["connect"], { ping: 1 })
+      assert.notProperty(reply?.["connect"], "pong")
+      for (let n = 0; n < 5; n++) {
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* client.next, {})
+      }
+      yield* client.send({}, {})
+      assert.deepStrictEqual(yield* client.ask(publish(2, "x", 1)), [{ id: 2, publish: {} }])
     }))
 
   it.scopedLive("pings come every 25 seconds unless told otherwise", () =>

@@ -1,9 +1,10 @@
 import { assert, describe, it, vi } from "@effect/vitest"
 import { Centrifuge, Subscription } from "centrifuge"
-import { Client, ConnectionError, Unauthorized } from "effect-ws-hub/client"
+import { Client, ConnectionError, type RequestError, Unauthorized, type Unsubscribed } from "effect-ws-hub/client"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -85,6 +86,36 @@ describe("connecting", () => {
       const error = yield* Effect.flip(Client.make({ url: "ws://127.0.0.1:1" }))
       assert.instanceOf(error, ConnectionError)
       assert.strictEqual(error.code, 12)
+    }))
+
+  it.scopedLive("fails at once with what no attempt can succeed with", () =>
+    Effect.gen(function*() {
+      const url = "ws://127.0.0.1:1"
+      for (
+        const options of [{ url: "" }, { url: "nonsense" }, { url: "localhost:1/x" }, { url, data: 0 }, {
+          url,
+          data: { n: 1n }
+        }]
+      ) {
+        const error = yield* Effect.flip(Client.make({ websocket: new Network().websocket, ...options }))
+        assert.deepInclude(error, { _tag: "ConnectionError", code: 12 })
+      }
+    }))
+
+  it.scopedLive("lets what may take for ever take for ever", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ pingInterval: 1000, pongTimeout: 500 })
+      const network = new Network()
+      const durations = ["timeout", "minReconnectDelay", "maxReconnectDelay", "maxServerPingDelay"] as const
+      const client = yield* connect(server, {
+        network,
+        ...Object.fromEntries(durations.map((name) => [name, Duration.infinity]))
+      })
+      const { client: id } = yield* client.connected
+      // A timer of too many milliseconds fires in the first.
+      yield* Effect.sleep("50 millis")
+      assert.strictEqual((yield* client.connected).client, id)
+      assert.lengthOf(network.sockets, 1)
     }))
 
   it.scopedLive("goes on trying while nobody is reached, and says why", () =>
@@ -318,6 +349,24 @@ describe("requests", () => {
       yield* client.publish("kept:x", "in time")
       const { publications } = yield* client.history("kept:x", { limit: 10 })
       assert.deepStrictEqual(publications.map(({ data }) => data), ["in time"])
+    }))
+
+  it.scopedLive("of a finalizer wait no longer either", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const network = new Network()
+      const client = yield* connect(server, { network, timeout: "50 millis" })
+      const subscription = yield* client.subscribe("x")
+      network.down = true
+      yield* network.cut
+      yield* until(() => client.state.get.pipe(Effect.runSync)._tag === "Connecting")
+      const codes: Array<string | number> = []
+      const note = (request: Effect.Effect<void, RequestError | Unsubscribed>) =>
+        Effect.addFinalizer(() =>
+          Effect.map(Effect.flip(request), (error) => codes.push(error._tag, error.code)).pipe(Effect.orDie)
+        )
+      yield* Effect.scoped(Effect.zipRight(note(client.publish("x", 1)), note(subscription.publish(1))))
+      assert.deepStrictEqual(codes, ["Unanswered", 1, "Unanswered", 1])
     }))
 })
 

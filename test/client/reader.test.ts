@@ -7,7 +7,7 @@ import { onFull, Reader } from "../../src/client/Reader.js"
 import { failure, next, take } from "./support.js"
 
 const bounded = (bufferSize: number, overflow: Overflow) =>
-  new Reader<number | Gap, SlowReader>(bufferSize, onFull(overflow, bufferSize))
+  new Reader<number | Gap | { readonly offset: number }, SlowReader>(bufferSize, onFull(overflow, bufferSize))
 
 const lost = (count: number) => new Gap({ reason: "overflow", lost: count, position: undefined })
 
@@ -79,15 +79,32 @@ describe("a full buffer", () => {
       assert.strictEqual(yield* next(reader.stream), 10)
     }))
 
-  it.effect("a gap of the channel stays one when it is joined with another", () =>
+  it.effect("a gap of the channel stays one when it is joined with another, up to the last that is missing", () =>
     Effect.gen(function*() {
-      const position = { offset: 7, epoch: "e" }
-      const away = new Gap({ reason: "not-recovered", lost: undefined, position })
-      for (const overflow of ["drop-newest", "drop-oldest"] as const) {
+      const away = (offset: number | undefined, epoch = "e") =>
+        new Gap({
+          reason: "not-recovered",
+          lost: undefined,
+          position: offset === undefined ? undefined : { offset, epoch }
+        })
+      const [one, two, three] = [{ offset: 1 }, { offset: 2 }, { offset: 3 }]
+      const [eight, nine, ten] = [{ offset: 8 }, { offset: 9 }, { offset: 10 }]
+      const unkept = { offset: 0 }
+      for (
+        const [overflow, events, expected] of [
+          ["drop-newest", [one, two, three, away(7), eight, nine, unkept], [one, two, away(9)]],
+          ["drop-oldest", [one, two, three, away(7), eight, nine, ten], [away(8), nine, ten]],
+          ["drop-oldest", [one, two, three, away(7), unkept, nine, ten], [away(7), nine, ten]],
+          // Where the first position is of a stream that is no more, or the stream's is not known any longer.
+          ["drop-newest", [one, two, away(7), away(3, "f")], [one, two, away(3, "f")]],
+          ["drop-newest", [one, two, away(7), away(undefined), eight], [one, two, away(undefined)]]
+        ] as const
+      ) {
         const reader = bounded(2, overflow)
-        for (const event of [1, 2, 3, away, 4, 5, 6]) reader.offer(event)
-        const gap = (yield* take(reader.stream, 3)).find((event) => event instanceof Gap)
-        assert.deepStrictEqual(gap, away)
+        for (const event of events) reader.offer(event)
+        // Of errors as such it would compare the message alone.
+        const fields = (event: object) => Object.fromEntries(Object.entries(event))
+        assert.deepStrictEqual((yield* take(reader.stream, 3)).map(Object).map(fields), expected.map(fields))
       }
     }))
 

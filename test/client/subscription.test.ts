@@ -4,6 +4,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { inSeconds, serve, type Server, token } from "../channels/support.js"
@@ -75,11 +77,16 @@ describe("a subscription", () => {
       assert.deepInclude(yield* Effect.flip(client.subscribe("closed:x", { data: { other: 1 } })), { code: 103 })
     }))
 
-  it.scopedLive("does not send what the SDK leaves out", () =>
+  it.scopedLive("is refused data that the SDK leaves out or breaks at, the first and a later one", () =>
     Effect.gen(function*() {
       const client = yield* connect(yield* serve())
-      for (const data of [false, 0, ""]) {
-        assert.deepInclude(yield* Effect.flip(client.subscribe("x", { data })), { _tag: "ProtocolError", code: 107 })
+      const cycle: Array<unknown> = []
+      cycle.push(cycle)
+      for (let round = 0; round < 2; round++) {
+        for (const data of [null, false, 0, "", Number.NaN, { n: 1n }, cycle, () => {}]) {
+          assert.deepInclude(yield* Effect.flip(client.subscribe("x", { data })), { _tag: "ProtocolError", code: 107 })
+        }
+        yield* client.subscribe("x", { data: { n: 1 } })
       }
     }))
 
@@ -167,9 +174,9 @@ describe("after a cut", () => {
       }))
       yield* publishAll(server, "small:x", [4, 5])
       const subscription = yield* client.subscribe("small:x", { since: { offset: 1, epoch } })
-      assert.deepStrictEqual(
+      assert.deepInclude(
         yield* next(subscription.events),
-        new Gap({ reason: "not-recovered", lost: undefined, position: { offset: 5, epoch } })
+        { _tag: "Gap", reason: "not-recovered", lost: undefined, position: { offset: 5, epoch } }
       )
       // A channel without recovery cannot say.
       const plain = yield* client.subscribe("x", { since: { offset: 1, epoch } })
@@ -191,6 +198,28 @@ describe("a reader that is slow", () => {
       assert.deepStrictEqual(yield* failure(slow.publications), new SlowReader({ bufferSize: 2 }))
       assert.deepInclude(yield* failure(dropping.publications), { _tag: "Gap", reason: "overflow", lost: 3 })
       assert.deepStrictEqual(yield* data(dropping, 2), [4, 5])
+    }))
+
+  it.scopedLive("is told its buffer's size, and nothing else of the client", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server, { claims: { user: "ada" }, bufferSize: 1 })
+      const { client: id } = yield* client.connected
+      const [begun, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const reading = yield* Effect.fork(
+        failure(Stream.tap(
+          client.messages,
+          () => Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))
+        ))
+      )
+      yield* Effect.yieldNow()
+      yield* server.channels.send(id, 1)
+      yield* Deferred.await(begun)
+      for (const message of [2, 3]) yield* server.channels.send(id, message)
+      // Behind them on the same socket.
+      yield* client.subscribe("x")
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepStrictEqual(Object.entries(yield* Fiber.join(reading)), [["bufferSize", 1], ["_tag", "SlowReader"]])
     }))
 })
 
@@ -246,6 +275,40 @@ describe("subscribers of one channel", () => {
 
 describe("tokens of subscriptions", () => {
   const claims = { user: "ada", channel: "closed:x" }
+
+  it.scopedLive("are the first one's: who would renew one that nobody renews is refused", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* connect(server, { claims: { user: "ada" } })
+      const getToken = Effect.sync(() => token(claims))
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* client.subscribe("closed:x", { token: token(claims) })
+        const error = yield* Effect.flip(client.subscribe("closed:x", { getToken }))
+        assert.deepInclude(error, { _tag: "ProtocolError", code: 105 })
+        assert.include(error.message, "getToken")
+        yield* client.subscribe("closed:x", { token: token(claims) })
+      }))
+      yield* client.subscribe("closed:x", { getToken })
+      yield* client.subscribe("closed:x", { getToken })
+      yield* client.subscribe("x")
+      yield* client.subscribe("x", { getToken })
+    }))
+
+  it.scopedLive("an error that is tried again is told of", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const warnings: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (LogLevel.greaterThanEqual(logLevel, LogLevel.Warning)) warnings.push(String(message))
+      })
+      const client = yield* connect(server, { claims: { user: "ada" } }).pipe(
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
+      const fail = { code: 100, temporary: true }
+      yield* Effect.fork(client.subscribe("closed:x", { token: token({ ...claims, fail }) }))
+      yield* until(() => warnings.length > 0)
+      assert.deepStrictEqual(warnings, ["The client tries again after an error (subscribe): failed with 100"])
+    }))
 
   it.scopedLive("are renewed before they expire", () =>
     Effect.gen(function*() {

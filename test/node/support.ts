@@ -377,7 +377,24 @@ export class RawPeer {
   }
 
   get closed(): Effect.Effect<void> {
-    return eventually(() => this.gone)
+    return this.until(() => this.gone)
+  }
+
+  /** Waits for a fact about what has arrived here. */
+  until(holds: () => boolean): Effect.Effect<void> {
+    return Effect.async((resume) => {
+      const stop = () => {
+        this.socket.off("data", look).off("close", look)
+      }
+      const look = () => {
+        if (!holds()) return
+        stop()
+        resume(Effect.void)
+      }
+      this.socket.on("data", look).on("close", look)
+      look()
+      return Effect.sync(stop)
+    })
   }
 
   get text(): string {
@@ -390,7 +407,7 @@ export class RawPeer {
 
   /** Whether the head of the HTTP answer is there. */
   get answered(): Effect.Effect<void> {
-    return eventually(() => this.text.includes("\r\n\r\n"))
+    return this.until(() => this.text.includes("\r\n\r\n"))
   }
 
   /** What the server sent after the head of its answer. */

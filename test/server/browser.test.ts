@@ -3,61 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { SignJWT } from "jose"
-import { existsSync } from "node:fs"
-import { type Browser, chromium, type Page } from "playwright-core"
+import { browser, open, shows, skipped, type Tab, texts } from "../browser.js"
 import { start } from "./Program.js"
-
-/** Debian's; another one can be named in the environment. */
-const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium"
-const missing = !existsSync(executablePath)
-const skipped = missing && process.env["CI"] === undefined
-if (skipped) {
-  process.stderr.write(
-    `The tests of the page are skipped: there is no Chromium at ${executablePath}. ` +
-      "Install it (apt-get install chromium), or name yours in CHROMIUM.\n"
-  )
-}
-
-const args = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync"
-]
-
-const browser = Effect.acquireRelease(
-  Effect.promise(() => chromium.launch({ executablePath, args })),
-  (browser) => Effect.promise(() => browser.close())
-)
-
-interface Tab {
-  readonly page: Page
-  /** What a user's console would show in red. */
-  readonly errors: Array<string>
-  readonly requests: Set<string>
-}
-
-const open = (browser: Browser, url: string, options: Parameters<Browser["newPage"]>[0] = {}) =>
-  Effect.promise(async (): Promise<Tab> => {
-    const page = await browser.newPage(options)
-    const errors: Array<string> = []
-    const requests = new Set<string>()
-    page.on("console", (message) => message.type() === "error" && errors.push(message.text()))
-    page.on("pageerror", (error) => errors.push(String(error)))
-    page.on("request", (request) => requests.add(request.url()))
-    await page.goto(url)
-    return { page, errors, requests }
-  })
-
-/** Playwright's own waiting; it fails after half a minute. */
-const shows = ({ page }: Tab, selector: string, text: string) =>
-  Effect.promise(() => page.locator(selector, { hasText: text }).first().waitFor())
-
-const texts = ({ page }: Tab, selector: string) => Effect.promise(() => page.locator(selector).allTextContents())
 
 /** Waits until the list has these channels, all of them subscribed. */
 const lists = ({ page }: Tab, ...names: ReadonlyArray<string>) =>

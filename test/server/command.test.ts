@@ -76,7 +76,7 @@ describe("the command line", () => {
       "HUB_TRUSTED_PROXIES: expected IP addresses or CIDR ranges such as 10.0.0.0/8, got \"10.0.0.0/99\"."
     ],
     [
-      ["--port", "0", "--host", "192.0.2.1", "--api-key", "k"],
+      ["--port", "0", "--host", "192.0.2.1", "--client-allow-anonymous"],
       {},
       "192.0.2.1 is not an address of this machine. Choose another one: --host or HUB_HOST."
     ]

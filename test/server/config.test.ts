@@ -39,7 +39,6 @@ describe("ServerConfig", () => {
           pingInterval: 25_000,
           pongTimeout: 8000,
           channelLimit: 128,
-          queueMaxSize: 1_048_576,
           personalChannel: { enabled: false, namespace: "", singleConnection: false }
         },
         apiKeys: [],
@@ -166,7 +165,7 @@ describe("ServerConfig", () => {
     Effect.gen(function*() {
       assert.strictEqual(
         yield* complaint({ HUB_HEARTBEAT_TIMEOUT: "0" }),
-        "--heartbeat-timeout: expected a duration above 0 (to switch heartbeats off, set HUB_HEARTBEAT_INTERVAL to \"off\"), got 0."
+        "--heartbeat-timeout: expected a duration above 0 (to switch heartbeats off, set HUB_HEARTBEAT_INTERVAL to \"off\"), got \"0\"."
       )
     }))
 })

@@ -97,6 +97,13 @@ describe("the program", () => {
       ) {
         assert.strictEqual(value(before, `ws_hub_${name}`), 0, name)
       }
+      for (const name of ["subscriptions", "publications_total", "gaps_total", "pong_latency_seconds_count"]) {
+        assert.strictEqual(value(before, `ws_hub_channel_${name}`), 0, name)
+      }
+      for (const recovered of ["true", "false"]) {
+        assert.strictEqual(value(before, "ws_hub_channel_recoveries_total", { recovered }), 0)
+      }
+      assert.strictEqual(value(before, "ws_hub_channel_errors_total", { code: "100" }), 0)
       for (const name of ["process_cpu_seconds_total", "nodejs_eventloop_lag_seconds", "nodejs_heap_size_used_bytes"]) {
         assert.isTrue(before.has(name), name)
       }
@@ -160,8 +167,9 @@ describe("the program", () => {
       Effect.gen(function*() {
         const { exit, signal } = yield* start(args)
         yield* signal("SIGTERM")
-        const lines = (yield* exit).stderr.split("\n")
-        assert.strictEqual(lines.length, 3)
+        const told = (yield* exit).stderr.split("\n")
+        const lines = told.filter((line) => !line.includes("message=\"no HTTP API, "))
+        assert.deepStrictEqual([lines.length, told.length], [3, args.includes("--api-key") ? 3 : 4])
         assert.include(lines[1], "message=draining")
         const [, level, message = ""] = /^timestamp=\S+ level=(\w+) fiber=\S+ message="(.*)"$/.exec(lines[0] ?? "") ??
           []

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as Redacted from "effect/Redacted"
@@ -9,7 +10,7 @@ import { inspect } from "node:util"
 import { NamespaceOptions } from "../../src/channels/Namespace.js"
 import { Configuration } from "../../src/server/Configuration.js"
 import * as JsonSchema from "../../src/server/JsonSchema.js"
-import { check, type Loaded } from "../../src/server/ServerConfig.js"
+import { check } from "../../src/server/ServerConfig.js"
 import { type Setting, settings } from "../../src/server/Settings.js"
 import { type Environment, type Flags, join } from "../../src/server/Sources.js"
 import * as Summary from "../../src/server/Summary.js"
@@ -33,7 +34,7 @@ const plain = (value: unknown): unknown =>
 
 const pem = (type: "rsa" | "ec" | "ed25519"): string => {
   const pair = type === "rsa"
-    ? generateKeyPairSync("rsa", { modulusLength: 1024 })
+    ? generateKeyPairSync("rsa", { modulusLength: 2048 })
     : type === "ec"
     ? generateKeyPairSync("ec", { namedCurve: "P-256" })
     : generateKeyPairSync("ed25519")
@@ -85,44 +86,53 @@ const beside = ({ path: [section, ...path] }: Setting): Environment =>
     ...(path.join(".") === "sentinel.urls" ? { HUB_BROKER_SENTINEL_NAME: "a" } : {})
   }
 
-const loaded = (result: Either.Either<Loaded, { readonly message: string }>): Loaded =>
-  Either.getOrThrowWith(result, ({ message }) => new Error(message))
+/** Somebody can connect, whatever the setting is. */
+const access = ({ path }: Setting): Environment =>
+  path.at(-1) === "hmacSecret"
+    ? { HUB_CLIENT_ALLOW_ANONYMOUS: "true" }
+    : { HUB_CLIENT_TOKEN_HMAC_SECRET: "a secret that is long enough for all" }
 
 describe("precedence", () => {
-  it.each(settings)("$variable: a flag wins over a variable, that over the file, that over the default", (setting) => {
-    const base: Environment = setting.kind === "json" ? {} : {
-      ...beside(setting),
-      HUB_CHANNELS: "{\"withoutNamespace\":{}, \"namespaces\":{\"news\":{},\"sport\":{},\"chat_1\":{}}}"
-    }
-    const effective = (given: {
-      readonly flag?: string | undefined
-      readonly variable?: string | undefined
-      readonly file?: unknown
-    }) =>
-      loaded(load(
-        new Map(given.flag === undefined ? [] : [[setting.variable, given.flag]]),
-        given.variable === undefined ? base : { ...base, [setting.variable]: given.variable },
-        given.file === undefined ? undefined : nested(setting.path, given.file)
-      ))
-    const all = values(setting)
-    for (const start of [0, 1, 2]) {
-      const [a, b, c] = [0, 1, 2].map((n) => all[(start + n) % 3] ?? ["", ""])
-      const told = [
-        effective({ flag: a?.[0], variable: b?.[0], file: c?.[1] }),
-        effective({ variable: a?.[0], file: b?.[1] }),
-        effective({ file: a?.[1] })
-      ]
-      const alone = plain(effective({ flag: a?.[0] }).config)
-      assert.deepStrictEqual(told.map(({ config }) => plain(config)), [alone, alone, alone])
-      assert.deepStrictEqual(told.map(({ sourceAt }) => sourceAt(setting.path)?.label), [
-        setting.flag,
-        setting.variable,
-        "hub.json"
-      ])
-    }
-    const configs = all.map(([text]) => JSON.stringify(plain(effective({ flag: text }).config)))
-    assert.isAbove(new Set(configs).size, 1, "the setting changes something")
-  })
+  it.effect.each(settings)(
+    "$variable: a flag wins over a variable, that over the file, that over the default",
+    (setting) =>
+      Effect.gen(function*() {
+        const base: Environment = setting.kind === "json" ? access(setting) : {
+          ...access(setting),
+          ...beside(setting),
+          HUB_CHANNELS: "{\"withoutNamespace\":{}, \"namespaces\":{\"news\":{},\"sport\":{},\"chat_1\":{}}}"
+        }
+        const effective = (given: {
+          readonly flag?: string | undefined
+          readonly variable?: string | undefined
+          readonly file?: unknown
+        }) =>
+          load(
+            new Map(given.flag === undefined ? [] : [[setting.variable, given.flag]]),
+            given.variable === undefined ? base : { ...base, [setting.variable]: given.variable },
+            given.file === undefined ? undefined : nested(setting.path, given.file)
+          )
+        const all = values(setting)
+        for (const start of [0, 1, 2]) {
+          const [a, b, c] = [0, 1, 2].map((n) => all[(start + n) % 3] ?? ["", ""])
+          const told = [
+            yield* effective({ flag: a?.[0], variable: b?.[0], file: c?.[1] }),
+            yield* effective({ variable: a?.[0], file: b?.[1] }),
+            yield* effective({ file: a?.[1] })
+          ]
+          const alone = plain((yield* effective({ flag: a?.[0] })).config)
+          assert.deepStrictEqual(told.map(({ config }) => plain(config)), [alone, alone, alone])
+          assert.deepStrictEqual(told.map(({ sourceAt }) => sourceAt(setting.path)?.label), [
+            setting.flag,
+            setting.variable,
+            "hub.json"
+          ])
+        }
+        const configs = yield* Effect.forEach(all, ([flag]) => effective({ flag }))
+        const texts = configs.map(({ config }) => JSON.stringify(plain(config)))
+        assert.isAbove(new Set(texts).size, 1, "the setting changes something")
+      })
+  )
 
   it("every flag and variable is there once", () => {
     for (const names of [settings.map(({ flag }) => flag), settings.map(({ variable }) => variable)]) {
@@ -152,35 +162,41 @@ describe("secrets", () => {
     ])
   })
 
-  it.each(secrets)("$variable is in no summary, no inspection and no complaint", (setting) => {
-    // An address has the password in it.
-    const right = setting.placeholder === "URL" ? `redis://:${secret}@example` : secret
-    const results = [
-      load(new Map([[setting.variable, right]]), beside(setting)),
-      load(new Map(), { ...beside(setting), [setting.variable]: right }),
-      load(new Map(), beside(setting), nested(setting.path, setting.list ? [right] : right))
-    ]
-    for (const result of results) {
-      const { config } = loaded(result)
-      assert.include(JSON.stringify(plain(config)), secret)
-      const shown = [...Summary.lines(loaded(result)), inspect(config, { depth: 9 }), JSON.stringify(config)]
-      for (const text of shown) assert.notInclude(text, secret)
-      assert.isTrue(
-        shown.includes(`${setting.path.join(".")} = (hidden) [${loaded(result).sourceAt(setting.path)?.label}]`)
-      )
-    }
-    const wrong = [
-      ...(setting.placeholder === "URL" ? [secret, [secret], `redis:/${secret}`, [`http://:${secret}@example`]] : []),
-      [secret, 1],
-      { [secret]: secret },
-      { key: secret },
-      [[secret]]
-    ]
-    for (const value of wrong) {
-      const { message } = Either.getOrThrow(Either.flip(load(new Map(), beside(setting), nested(setting.path, value))))
-      assert.notInclude(message, secret)
-    }
-  })
+  it.effect.each(secrets)(
+    "$variable is in no summary, no inspection and no complaint",
+    (setting) =>
+      Effect.gen(function*() {
+        // An address has the password in it.
+        const right = setting.placeholder === "URL" ? `redis://:${secret}@example` : secret
+        const base = { ...access(setting), ...beside(setting) }
+        const results = [
+          yield* load(new Map([[setting.variable, right]]), base),
+          yield* load(new Map(), { ...base, [setting.variable]: right }),
+          yield* load(new Map(), base, nested(setting.path, setting.list ? [right] : right))
+        ]
+        for (const result of results) {
+          const { config, sourceAt } = result
+          assert.include(JSON.stringify(plain(config)), secret)
+          const shown = [...Summary.lines(result), inspect(config, { depth: 9 }), JSON.stringify(config)]
+          for (const text of shown) assert.notInclude(text, secret)
+          assert.isTrue(shown.includes(`${setting.path.join(".")} = (hidden) [${sourceAt(setting.path)?.label}]`))
+        }
+        const wrong = [
+          ...(setting.placeholder === "URL"
+            ? [secret, [secret], `redis:/${secret}`, [`http://:${secret}@example`]]
+            : []),
+          ...(setting.path.at(-1) === "hmacSecret" ? [`-----BEGIN PRIVATE KEY-----\n${secret}`] : []),
+          [secret, 1],
+          { [secret]: secret },
+          { key: secret },
+          [[secret]]
+        ]
+        for (const value of wrong) {
+          const { message } = yield* Effect.flip(load(new Map(), base, nested(setting.path, value)))
+          assert.notInclude(message, secret)
+        }
+      })
+  )
 })
 
 const pool: ReadonlyArray<unknown> = [

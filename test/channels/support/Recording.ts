@@ -1,10 +1,9 @@
 /** `Channels` that keeps what it is asked, for tests of what stands on it. It has no namespaces and no protocol. */
-import { Context, Effect, Either, Layer, Option, Stream } from "effect"
+import { Context, Effect, Either, Layer, Option, Scope, Stream } from "effect"
 import type { Grant } from "../../../src/channels/Authenticator.js"
 import { type Caller, type ChannelHandler, Channels, type PublishOptions } from "../../../src/channels/Channels.js"
 import { errors, type ProtocolError } from "../../../src/channels/ProtocolCode.js"
 import type { Publication } from "../../../src/channels/Publication.js"
-import type { Connection } from "../../../src/core/Connection.js"
 import type { Disconnect } from "../../../src/core/HubError.js"
 
 export interface Published {
@@ -47,19 +46,13 @@ export const layer: Layer.Layer<Channels | Recording> = Layer.effectContext(Effe
     published,
     handlers,
     join: (channel, data, caller = ada) =>
-      Effect.flatMap(find(channel), (handler) => handler.subscribe({ channel, data, caller })),
+      Effect.flatMap(
+        Effect.all([find(channel), Scope.make()]),
+        ([handler, scope]) => handler.subscribe({ channel, data, caller, scope })
+      ),
     send: (channel, data, caller = ada) =>
       Effect.flatMap(find(channel), (handler) => handler.publish({ channel, data, caller }))
   })
-
-  /** A message of a connection is a channel to join; what it acquires lasts as long as the connection. */
-  const serve = (connection: Connection) =>
-    connection.runForEach((message) =>
-      Effect.flatMap(
-        Effect.either(recording.join(String(message), undefined, { ...ada, connection })),
-        (answer) => connection.send(Either.isRight(answer) ? "joined" : `${answer.left.message}`)
-      )
-    )
 
   const channels = Channels.of({
     publish: (channel, data, options) =>
@@ -82,7 +75,7 @@ export const layer: Layer.Layer<Channels | Recording> = Layer.effectContext(Effe
         }),
         () => Effect.sync(() => handlers.splice(handlers.indexOf(handler), 1))
       ),
-    serve,
+    serve: () => unused,
     broadcast: () => unused,
     removeHistory: () => unused,
     presence: () => unused,
