@@ -125,6 +125,28 @@ describe.skipIf(!isRedisInstalled)("failover", () => {
       assert.strictEqual(heard._tag === "Published" && heard.publication.data, "4")
     }))
 
+  it.scopedLive("a node that is cut off from the others is not asked where they are", () =>
+    Effect.gen(function*() {
+      const servers = yield* makeRedisCluster({ nodeTimeout: 30_000 })
+      const [first, ...others] = servers
+      if (first === undefined) return assert.fail("no server")
+      const node = yield* makeNode({ cluster: servers.map(({ url }) => url), ...fast })
+      yield* node.redis.connected
+      const channels = Array.from({ length: 30 }, (_, index) => `${index}`)
+      const far = channels.filter((channel) => slotOwner(servers, ownerSlot(channel)) !== first)
+      const near = channels.filter((channel) => slotOwner(servers, ownerSlot(channel)) === first)
+      // It knows of nobody but itself, is down, and says so.
+      for (const other of others) yield* first.cli("CLUSTER", "FORGET", yield* other.cli("CLUSTER", "MYID"))
+      yield* until(Effect.map(first.cli("CLUSTER", "INFO"), (info) => info.includes("cluster_state:fail")))
+      const lost = Effect.flip(node.broker.publish(near[0] ?? "", { data: "1", stream }))
+      for (let round = 0; round < 5; round++) {
+        assert.match((yield* lost).message, /CLUSTERDOWN/)
+        yield* Effect.forEach(far, (channel) => node.broker.publish(channel, { data: "1", stream }))
+        // Longer than until the Cluster is asked again.
+        yield* Effect.sleep(150)
+      }
+    }))
+
   it.scopedLive("a Cluster that is not there yet is waited for", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer({ stopped: true, args: ["--cluster-enabled", "yes"] })

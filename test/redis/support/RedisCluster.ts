@@ -10,16 +10,18 @@ export interface RedisClusterOptions {
   readonly replicas?: boolean
   /** Servers that have no slots yet. */
   readonly spares?: number
+  /** Milliseconds until a server that says nothing is given up by the others. */
+  readonly nodeTimeout?: number
 }
 
 /** Masters that share the slots, and what else is asked for, as servers of one Cluster. */
 export const makeRedisCluster = (
-  { masters = 3, replicas = false, spares = 0 }: RedisClusterOptions = {}
+  { masters = 3, replicas = false, nodeTimeout = 500, spares = 0 }: RedisClusterOptions = {}
 ): Effect.Effect<ReadonlyArray<RedisServer>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const servers = yield* Effect.forEach(
       Array.from({ length: (replicas ? 2 * masters : masters) + spares }),
-      () => makeRedisServer({ args: ["--cluster-enabled", "yes", "--cluster-node-timeout", "500"] })
+      () => makeRedisServer({ args: ["--cluster-enabled", "yes", "--cluster-node-timeout", `${nodeTimeout}`] })
     )
     const [first] = servers
     if (first === undefined) return []
