@@ -9,12 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
+import * as LogLevel from "effect/LogLevel"
 import type * as Scope from "effect/Scope"
 import * as Coalesce from "../core/Coalesce.js"
 import { Hub } from "../core/Hub.js"
 import type { Disconnect, InvalidOption } from "../core/HubError.js"
 import { Authenticator } from "./Authenticator.js"
-import { Broker, type BrokerError, type BrokerPublish, type History, type HistoryRequest } from "./Broker.js"
+import { Broker, BrokerError, type BrokerPublish, type History, type HistoryRequest } from "./Broker.js"
 import type { Caller, ChannelHandler, HistoryOptions, PublishOptions } from "./Channels.js"
 import * as ChannelsConfig from "./ChannelsConfig.js"
 import { Cluster } from "./Cluster.js"
@@ -60,6 +61,8 @@ export class Node {
   others = new Others(() => Effect.succeed({ answers: [], missing: [] }))
   /** Set once, when the layer's scope closes: no more clients. */
   isClosed = false
+  /** The broker failed, and has done nothing since. */
+  private isAway = false
   /** Positions that are being asked for. */
   private comparing = 0
   private readonly clock: Clock.Clock
@@ -106,20 +109,27 @@ export class Node {
   }
 
   /** An operation failed: the client reads the error, the log its cause. */
-  complain(operation: string, error: ProtocolError): Effect.Effect<void> {
-    return error.cause === undefined
+  complain(operation: string, { cause }: ProtocolError): Effect.Effect<void> {
+    const message = `The operation ${operation} of a client failed`
+    return cause === undefined
       ? Effect.void
-      : Effect.logError(`The operation ${operation} of a client failed`, error.cause).pipe(
-        Effect.annotateLogs({ package: "effect-ws-hub" })
-      )
+      : cause instanceof BrokerError
+      ? this.brokerFailed(LogLevel.Error, message, cause)
+      : logged(LogLevel.Error, message, cause)
   }
 
   /** For what must go on although the broker fails. */
   readonly attempt = (what: string, effect: Effect.Effect<void, BrokerError>): Effect.Effect<void> =>
-    Effect.catchAll(
-      effect,
-      (error) => Effect.logWarning(`Could not ${what}`, error).pipe(Effect.annotateLogs({ package: "effect-ws-hub" }))
-    )
+    Effect.catchAll(effect, (error) => this.brokerFailed(LogLevel.Warning, `Could not ${what}`, error))
+
+  /** A broker that is away fails for every client: the log says it once, and again only after it was there. */
+  private brokerFailed(level: LogLevel.LogLevel, message: string, error: BrokerError): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const isKnown = this.isAway
+      this.isAway = true
+      return logged(isKnown ? LogLevel.Debug : level, message, error)
+    })
+  }
 
   /** Encodes the data when it is called, not when the effect runs; `done` makes the result of the position. */
   publish<A>(
@@ -134,7 +144,13 @@ export class Node {
     if (publication === undefined) return Effect.fail(notJson())
     const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
     return coalescer === undefined
-      ? Effect.mapBoth(this.broker.publish(channel, publication), { onFailure: internalError, onSuccess: done })
+      ? Effect.mapBoth(this.broker.publish(channel, publication), {
+        onFailure: internalError,
+        onSuccess: (position) => {
+          this.isAway = false
+          return done(position)
+        }
+      })
       : Effect.map(coalescer.offer(channel, publication), () => done(undefined))
   }
 
@@ -153,7 +169,11 @@ export class Node {
       : underWay.start(
         channel,
         publication,
-        (exit) => onDone(Exit.isSuccess(exit) ? undefined : internalError(Cause.squash(exit.cause)))
+        (exit) => {
+          if (Exit.isFailure(exit)) return onDone(internalError(Cause.squash(exit.cause)))
+          this.isAway = false
+          return onDone(undefined)
+        }
       )
   }
 
@@ -265,6 +285,9 @@ export class Node {
     })
   }
 }
+
+const logged = (level: LogLevel.LogLevel, message: string, cause: unknown): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWithLevel(level, message, cause), { package: "effect-ws-hub" })
 
 /** A defect of the application's code is its own: error 100, and the log says why. */
 const guarded = <A>(

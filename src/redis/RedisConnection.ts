@@ -201,13 +201,17 @@ export const make = (
       run: (script, owner, keys, args) => Effect.async((resume) => unsafeRun(script, owner, keys, args, resume)),
       publish: (owner, message) => Effect.async((resume) => unsafePublish(owner, message, resume)),
       subscribe: (owner) =>
-        Effect.async<void, BrokerError>((resume) =>
+        Effect.async<void, BrokerError>((resume) => {
+          const before = performance.now()
           shards.subscribe(owner, key(owner), (cause) => {
-            if (cause === undefined) return resume(Exit.void)
+            if (cause === undefined) {
+              Metrics.commands("subscribe").unsafeUpdate((performance.now() - before) / 1000, [])
+              return resume(Exit.void)
+            }
             Metrics.errors("subscribe").unsafeUpdate(1, [])
             resume(Exit.fail(new BrokerError({ operation: "subscribe", cause })))
           })
-        ).pipe(Effect.onInterrupt(() => Effect.sync(() => shards.unsubscribe(owner, key(owner))))),
+        }).pipe(Effect.onInterrupt(() => Effect.sync(() => shards.unsubscribe(owner, key(owner))))),
       unsubscribe: (owner) => Effect.sync(() => shards.unsubscribe(owner, key(owner))),
       listen: (listener) =>
         Effect.asVoid(

@@ -27,8 +27,8 @@ const byKind = <Type extends MetricKey.MetricKey.Untyped, A>(key: Type, make: (k
 const seconds = MetricBoundaries.exponential({ start: 0.0001, factor: 2, count: 18 })
 
 /**
- * Time from the call to the answer of a command, in seconds, by its kind: `publish`, `history` … Its count is that of the
- * commands that were answered.
+ * Time from the call to the answer, in seconds, by its kind: `publish`, `history`, `subscribe` … Its count is that of the
+ * calls that were answered; several of one kind may go to Redis in one command.
  *
  * @since 1.0.0
  * @category metrics

@@ -14,6 +14,10 @@ import { knownScripts } from "./RedisScripts.js"
 /**
  * The name of the server's run; nothing, if it does not tell. Fails while the server is loading its memory. Afterwards the
  * server knows our scripts.
+ *
+ * All nodes must have the same name at the same time, or they would void each other's streams: it may change only with a
+ * restart, which all of them notice. So its replication id is no part of it, though it changes when a replica takes over:
+ * it also changes an hour after the last replica has left, and no connection is lost by that.
  */
 const runOf = (client: RedisClient): Effect.Effect<string, RedisFailure> => {
   const ask = (...args: ReadonlyArray<string>) => attempt((): Promise<unknown> => client.sendCommand(args))

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import { connected, online, serve, type Server } from "./support.js"
 
@@ -97,4 +98,34 @@ describe("a broker that lives elsewhere", () => {
       yield* gate.open
       assert.deepStrictEqual(yield* sub.data(1), ["the last"])
     }))
+})
+
+describe("a broker that is away", () => {
+  for (const elsewhere of [false, true]) {
+    it.scopedLive(`is in the log once, and again when it was there meanwhile${elsewhere ? " (elsewhere)" : ""}`, () =>
+      Effect.gen(function*() {
+        const lines: Array<string> = []
+        const logger = Logger.make(({ logLevel, message }) => {
+          if (logLevel.label === "ERROR") lines.push(String(message))
+        })
+        yield* Effect.gen(function*() {
+          const server = yield* serve({ elsewhere })
+          const client = yield* online(server)
+          const outage = Effect.gen(function*() {
+            server.faults.broken.add("publish")
+            for (let id = 2; id < 12; id++) {
+              const [reply] = yield* client.ask(publish(id))
+              assert.deepInclude(reply, { id })
+              assert.property(reply, "error")
+            }
+            server.faults.broken.clear()
+          })
+          yield* outage
+          assert.deepStrictEqual(yield* client.ask(publish(20)), [{ id: 20, publish: {} }])
+          yield* outage
+        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        assert.strictEqual(lines.length, 2)
+        for (const line of lines) assert.match(line, /The operation publish of a client failed/)
+      }))
+  }
 })

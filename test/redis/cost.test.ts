@@ -92,8 +92,11 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
       const { broker, events, redis } = yield* makeNode({ url: server.url, linger: 5000 })
       yield* redis.connected
       const channels = upTo(1000).map(String)
+      const subscribed = Effect.map(Metric.value(RedisMetrics.commands("subscribe")), ({ count }) => count)
+      const before = yield* subscribed
       yield* Effect.forEach(channels, broker.subscribe, together)
       assert.strictEqual(yield* calls(server, "subscribe"), 1)
+      assert.strictEqual((yield* subscribed) - before, 1000)
       for (let round = 0; round < 20; round++) {
         yield* Effect.forEach(channels, broker.unsubscribe, together)
         yield* broker.publish("7", { data: "nobody hears it" })
