@@ -36,7 +36,7 @@ describe("the laws hold of the layer, with the clock of the test", () => {
 describe("the laws, where time is real and operations take a good part of it", () => {
   /** Takes its time before or after it, and leases end after a part of theirs. */
   const slow = (part: number) =>
-    Layer.effect(
+    Layer.scoped(
       Presence,
       Effect.map(PresenceMemory.make, (presence) => {
         const late = <A, E>(effect: Effect.Effect<A, E>) => {

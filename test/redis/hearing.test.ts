@@ -27,8 +27,8 @@ const stage = Effect.gen(function*() {
   yield* Effect.addFinalizer(() => Effect.sync(() => hearing.close()))
   yield* hearing.link.forkKeep
   yield* until(Effect.sync(() => hearing.link.isReady))
-  const subscribe = Effect.async<void, unknown>((resume) =>
-    hearing.subscribe("a", name, (error) => resume(error === undefined ? Effect.void : Effect.fail(error)))
+  const subscribe = Effect.async<void>((resume) =>
+    hearing.subscribe("a", name, (error) => resume(error === undefined ? Effect.void : Effect.die(error)))
   )
   /** The slot goes, which the hearing is told, and is back. */
   const move = Effect.gen(function*() {
