@@ -1,6 +1,6 @@
 /** What is listened to on one server of a Cluster, while the slot of a name goes and comes back. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Either } from "effect"
+import { Data, Effect, Either } from "effect"
 import { RedisHearing } from "../../src/redis/RedisHearing.js"
 import * as RedisOptions from "../../src/redis/RedisOptions.js"
 import { ownerSlot, slotOf } from "../../src/redis/RedisSlots.js"
@@ -10,6 +10,8 @@ import { isRedisInstalled } from "./support/RedisServer.js"
 
 const name = "hub:{a}"
 const slot = `${ownerSlot("a")}`
+
+class Refused extends Data.TaggedError("Refused")<{ readonly cause: unknown }> {}
 
 const stage = Effect.gen(function*() {
   const [server] = yield* makeRedisCluster({ masters: 1 })
@@ -27,8 +29,8 @@ const stage = Effect.gen(function*() {
   yield* Effect.addFinalizer(() => Effect.sync(() => hearing.close()))
   yield* hearing.link.forkKeep
   yield* until(Effect.sync(() => hearing.link.isReady))
-  const subscribe = Effect.async<void>((resume) =>
-    hearing.subscribe("a", name, (error) => resume(error === undefined ? Effect.void : Effect.die(error)))
+  const subscribe = Effect.async<void, Refused>((resume) =>
+    hearing.subscribe("a", name, (cause) => resume(cause === undefined ? Effect.void : new Refused({ cause })))
   )
   /** The slot goes, which the hearing is told, and is back. */
   const move = Effect.gen(function*() {
