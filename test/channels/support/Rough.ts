@@ -96,7 +96,12 @@ export class Rough {
       unsubscribe: (channel) =>
         this.operation(
           `unsubscribe ${channel}`,
-          Effect.tap(inner.unsubscribe(channel), () => Effect.sync(() => this.heard.delete(channel)))
+          Effect.tap(inner.unsubscribe(channel), () =>
+            Effect.sync(() => {
+              this.heard.delete(channel)
+              // Of a time before that, whose end it was not told, nothing is told later.
+              this.events.get(channel)?.splice(0)
+            }))
         ).pipe(Effect.tapError(() => Effect.sync(() => this.failedToUnsubscribe.add(channel)))),
       history: (channel, request) => this.operation(`history ${channel}`, inner.history(channel, request)),
       removeHistory: (channel) => this.operation("removeHistory", inner.removeHistory(channel)),
