@@ -6,7 +6,7 @@ import { life } from "./support/Life.js"
 const long = process.env["TEST_LONG"] === undefined ? 1 : 10
 const only = process.env["SEED"]
 const from = Number(process.env["FROM"] ?? 1)
-const count = Number(process.env["COUNT"] ?? 300) * long
+const count = Number(process.env["COUNT"] ?? 500) * long
 const seeds = only === undefined ? Array.from({ length: count }, (_, i) => from + i) : [Number(only)]
 
 describe("the laws of channels hold on a rough network", () => {
