@@ -36,7 +36,7 @@ export interface RedisOptions {
   readonly database?: number | undefined
   /** Of connections with TLS: `ca`, `cert`, `key`, `servername` … `true`: TLS although the address does not say so. */
   readonly tls?: boolean | tls.ConnectionOptions | undefined
-  /** How the names of all keys and pub/sub channels begin. Defaults to `hub`. */
+  /** How the names of all keys and pub/sub channels begin; then comes the database, if it is not 0. Defaults to `hub`. */
   readonly prefix?: string | undefined
   /** Time to connect, TLS and authentication included. Defaults to 5 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
