@@ -105,11 +105,13 @@ class Nodes {
       return this.lease / 3
     })
     const soon = Effect.sync(() => Math.min(firstRetry * 2 ** Math.min(failures++, 10), longestRetry, this.lease / 3))
-    return Effect.forever(
+    const loop = Effect.forever(
       Effect.catchAll(once, () => soon).pipe(
         Effect.flatMap((pause) => Effect.timeoutOption(this.wake.await, pause))
       )
     )
+    // Not at its next try, which may be a while from then.
+    return Effect.zipRight(Effect.fork(Effect.zipRight(this.redis.connected, this.wake.open)), loop)
   }
 
   get end(): Effect.Effect<void> {

@@ -4,17 +4,12 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { SignJWT } from "jose"
 import { browser, open, shows, skipped, type Tab, texts } from "../browser.js"
+import { eventuallyEffect } from "../node/support.js"
 import { start } from "./Program.js"
 
 /** Waits until the list has these channels, all of them subscribed. */
-const lists = ({ page }: Tab, ...names: ReadonlyArray<string>) =>
-  Effect.promise(() =>
-    page.waitForFunction(
-      `[...document.querySelectorAll("#channels button")].map((button) => button.textContent).join("|") === ${
-        JSON.stringify(names.join("|"))
-      }`
-    )
-  )
+const lists = (tab: Tab, ...names: ReadonlyArray<string>) =>
+  eventuallyEffect(Effect.map(texts(tab, "#channels button"), (shown) => shown.join("|") === names.join("|")))
 
 const click = ({ page }: Tab, name: string) =>
   Effect.promise(() => page.getByRole("button", { name, exact: true }).click())

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { redisOptions } from "../../src/server/BrokerConfig.js"
 import { load } from "../../src/server/ServerConfig.js"
+import { eventuallyEffect } from "../node/support.js"
 import { isRedisInstalled, makeRedisServer } from "../redis/support/RedisServer.js"
 import { client, endpoint, get, join, refusal, run, type Server, start } from "./Program.js"
 
@@ -27,12 +28,19 @@ const api = ({ url }: Server, method: string, params: unknown): Effect.Effect<un
     ({ body }) => JSON.parse(body) as unknown
   )
 
+const nodesOf = (server: Server) =>
+  Effect.map(
+    api(server, "info", {}) as Effect.Effect<{ result: { nodes: ReadonlyArray<unknown> } }>,
+    ({ result }) => result.nodes
+  )
+
 describe.skipIf(!isRedisInstalled)("the program on Redis", () => {
   it.scopedLive("two of them are one hub", () =>
     Effect.gen(function*() {
       const { url } = yield* makeRedisServer()
       const [one, other] = yield* Effect.all([node(url), node(url)], { concurrency: 2 })
       for (const { url } of [one, other]) yield* until(`${url}/ready`, 200)
+      yield* eventuallyEffect(Effect.map(nodesOf(one), (nodes) => nodes.length === 2))
       const ada = yield* join(one, "x")
       const bob = yield* join(other, "x")
       assert.deepInclude(yield* api(one, "publish", { channel: "x", data: "to both" }), {})
@@ -46,8 +54,7 @@ describe.skipIf(!isRedisInstalled)("the program on Redis", () => {
       assert.strictEqual((yield* bob.closed).code, 3503)
       yield* other.signal("SIGTERM")
       assert.strictEqual((yield* other.exit).code, 0)
-      const { result } = yield* api(one, "info", {}) as Effect.Effect<{ result: { nodes: ReadonlyArray<unknown> } }>
-      assert.strictEqual(result.nodes.length, 1)
+      assert.strictEqual((yield* nodesOf(one)).length, 1)
     }), 30_000)
 
   it.scopedLive("it refuses connections until Redis is there, and says that it is away", () =>
