@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 /** Tests import `effect-ws-hub` by its name: this condition of `exports` leads to `src`, so that no build is needed. */
@@ -11,6 +12,8 @@ export default defineConfig(({ mode }) => {
     test: {
       include: ["test/**/*.test.ts"],
       pool: "forks",
+      // Most tests wait for other processes: two at a time even on two cores.
+      poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) } },
       sequence: { concurrent: false },
       testTimeout: long ? 1_800_000 : 60_000,
       hookTimeout: 60_000,

@@ -16,11 +16,11 @@ const timeout = 500
 const nodes = { timeout, lease: 900 }
 
 /** A node that says who it is, on a connection of its own. */
-const member = (url: string, uid: string, answer = (request: string) => `${uid} heard ${request}`) =>
+const member = (url: string, uid: string, answer = (request: string) => `${uid} heard ${request}`, times = nodes) =>
   Effect.gen(function*() {
     const connection = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
     const redis = yield* Scope.extend(RedisConnection.make({ url, retryInterval: 50 }), connection)
-    const cluster = yield* Effect.provideService(ClusterRedis.make(nodes), RedisConnection.RedisConnection, redis)
+    const cluster = yield* Effect.provideService(ClusterRedis.make(times), RedisConnection.RedisConnection, redis)
     const ask = yield* cluster.join({ uid, answer: (request) => Effect.sync(() => answer(request)) })
     return { ask, redis, kill: Scope.close(connection, Exit.void) }
   })
@@ -129,10 +129,11 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
   it.scopedLive("an answer may be long", () =>
     Effect.gen(function*() {
       const { url } = yield* makeRedisServer()
-      const one = yield* member(url, "one")
+      const patient = { ...nodes, timeout: 20_000 }
+      const one = yield* member(url, "one", undefined, patient)
       // Parts end within a character.
       const long = `x${"\u{1F600}".repeat(1_000_000)}`
-      yield* member(url, "other", (request) => request === "roll" ? "" : long)
+      yield* member(url, "other", (request) => request === "roll" ? "" : long, patient)
       yield* known(one.ask, "other")
       const { answers } = yield* one.ask("tell me all")
       assert.isTrue(answers[0]?.answer === long)
