@@ -150,6 +150,13 @@ export const make = (
     : new Frame(message.binary, message.bytes, key, overflow)
 }
 
+/** Where there is Node, its streams want a `Buffer`: any other array they wrap again for each socket. */
+const native: (bytes: Uint8Array) => Uint8Array =
+  // eslint-disable-next-line no-restricted-globals -- it is not used where it is not there
+  typeof Buffer === "undefined" ? (bytes) => bytes : ({ buffer, byteLength, byteOffset }) =>
+    // eslint-disable-next-line no-restricted-globals -- as above
+    Buffer.from(buffer, byteOffset, byteLength)
+
 /**
  * The frames that a connection was given, in order, as an immutable list that grows at its end.
  *
@@ -167,14 +174,13 @@ export class Batch {
   private readonly parent: Batch | undefined
   private readonly frame: Frame | undefined
   private next: Batch | undefined = undefined
-  private joined: Uint8Array | undefined
+  private joined: Uint8Array | undefined = undefined
 
   private constructor(parent: Batch | undefined, frame: Frame | undefined) {
     this.parent = parent
     this.frame = frame
     this.count = parent === undefined ? 0 : parent.count + 1
     this.size = parent === undefined || frame === undefined ? 0 : parent.size + frame.size
-    this.joined = this.count === 1 ? frame?.bytes : undefined
   }
 
   /** A batch without frames, from which connections start together. */
@@ -189,14 +195,15 @@ export class Batch {
 
   /** All frames in one piece of memory: the frame's own when there is but one. */
   get bytes(): Uint8Array {
-    if (this.joined === undefined) {
-      const joined = new Uint8Array(this.size)
-      for (let batch: Batch = this; batch.parent !== undefined && batch.frame !== undefined; batch = batch.parent) {
-        joined.set(batch.frame.bytes, batch.parent.size)
-      }
-      this.joined = joined
+    return this.joined ??= native(this.count === 1 && this.frame !== undefined ? this.frame.bytes : this.join())
+  }
+
+  private join(): Uint8Array {
+    const joined = new Uint8Array(this.size)
+    for (let batch: Batch = this; batch.parent !== undefined && batch.frame !== undefined; batch = batch.parent) {
+      joined.set(batch.frame.bytes, batch.parent.size)
     }
-    return this.joined
+    return joined
   }
 
   /** The frames, oldest first. */

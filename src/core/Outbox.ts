@@ -6,7 +6,7 @@
 import * as Frame from "./Frame.js"
 import type { HubConfig, OverflowPolicy } from "./HubConfig.js"
 import * as HubMetrics from "./HubMetrics.js"
-import type { Transport } from "./Transport.js"
+import type { ByteStream, Transport } from "./Transport.js"
 import type { Turn } from "./Turn.js"
 
 /** A batch this large is written at once, without waiting for the end of the turn. */
@@ -99,22 +99,30 @@ export class Outbox {
     for (const frame of held.values()) this.offerNow(frame)
   }
 
-  /** Writes this turn's frames. Returns how many. */
-  flush(): number {
+  /** Writes this turn's frames. */
+  flush(): void {
     const batch = this.batch
-    if (batch === undefined || batch.count === 0) return 0
+    if (batch === undefined || batch.count === 0) return
     this.batch = undefined
-    if (!this.transport.write(batch)) {
-      this.backlog = new Map()
-      this.events.onBehind()
-    }
-    return batch.count
+    if (!this.transport.write(batch)) this.fallBehind()
   }
 
-  /** The turn that this outbox was part of is over. */
-  endTurn(): number {
+  /**
+   * The turn that this outbox was part of is over. Returns where its frames are to be written now, by the caller; if
+   * nowhere, `flush` does it.
+   */
+  endTurn(): ByteStream | undefined {
     this.inTurn = false
-    return this.flush()
+    const { batch } = this
+    const stream = batch === undefined || batch.count === 0 ? undefined : this.transport.stream?.()
+    if (stream !== undefined) this.batch = undefined
+    return stream
+  }
+
+  /** The socket did not take all that it was given. */
+  fallBehind(): void {
+    this.backlog = new Map()
+    this.events.onBehind()
   }
 
   /** The socket has taken what it was given: writes the backlog until the socket is behind again. */

@@ -46,6 +46,28 @@ export interface TransportEvents {
 }
 
 /**
+ * A stream of bytes, as a transport writes to. Node's `Writable` is one.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface ByteStream {
+  /** Returns `false` if the stream holds more than it wants to. Never throws. */
+  readonly write: (bytes: Uint8Array) => boolean
+  /** Bytes that the stream holds. */
+  readonly writableLength: number
+}
+
+/**
+ * Writes to the stream. Returns whether the peer keeps up: a stream that has passed on all it was given is not behind,
+ * though that was more than it likes to hold.
+ *
+ * @internal
+ */
+export const writeTo = (stream: ByteStream, bytes: Uint8Array): boolean =>
+  stream.write(bytes) || stream.writableLength === 0
+
+/**
  * One established, bidirectional connection to a peer, as the hub uses it. All functions return at once and none of
  * them throws; what goes wrong is told through {@link TransportEvents}.
  *
@@ -58,6 +80,11 @@ export interface Transport<out P = unknown> {
   readonly open: (events: TransportEvents) => void
   /** Writes the batch. Returns `false` if the peer does not keep up: then `onDrain` follows. */
   readonly write: (batch: Batch) => boolean
+  /**
+   * The stream that `write` would write the bytes of a batch to, and nothing else, if there is one now: for a fan-out,
+   * which then writes to it straight, at once. Its `onDrain` is the transport's.
+   */
+  readonly stream?: () => ByteStream | undefined
   /** Bytes that were written and have not left yet. */
   readonly bufferedBytes: () => number
   /** Stops reading from the peer, which makes it stop sending in the end. A few messages may still come. */

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import { Batch } from "./Frame.js"
 import * as HubMetrics from "./HubMetrics.js"
 import type { Outbox } from "./Outbox.js"
+import { writeTo } from "./Transport.js"
 
 /**
  * Decides when the frames of one turn of the event loop are written. The default is `setImmediate`: after the sockets
@@ -55,9 +56,24 @@ export class Turn {
     this.waited = 0
     this.dirty = []
     this.start = Batch.empty()
-    let frames = 0
-    for (const outbox of dirty) frames += outbox.endTurn()
+    const frames = dirty.reduce((count, { pending }) => count + (pending?.count ?? 0), 0)
     HubMetrics.flushBatch.unsafeUpdate(frames / dirty.length, [])
+    for (let from = 0; from < dirty.length; from += group) flushGroup(dirty.slice(from, from + group))
+  }
+}
+
+/**
+ * Looks at all of them before it writes to the first: a system call takes what is not its own out of the processor's
+ * caches, and what is touched after each one costs as much as a tenth of it.
+ */
+const flushGroup = (outboxes: ReadonlyArray<Outbox>): void => {
+  const batches = outboxes.map(({ pending }) => pending)
+  const streams = outboxes.map((outbox) => outbox.endTurn())
+  for (let index = 0; index < streams.length; index++) {
+    const batch = batches[index]
+    const stream = streams[index]
+    if (stream === undefined || batch === undefined) outboxes[index]?.flush()
+    else if (!writeTo(stream, batch.bytes)) outboxes[index]?.fallBehind()
   }
 }
 
@@ -67,3 +83,6 @@ export class Turn {
  */
 const crowd = 64
 const patience = 3
+
+/** Outboxes that are looked at together. */
+const group = 16

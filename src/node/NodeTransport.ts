@@ -8,7 +8,7 @@ import type { RawData, WebSocket } from "ws"
 import { CloseCode, CloseReason, isSendable, reasons, truncate } from "../core/CloseReason.js"
 import type { Batch, Message } from "../core/Frame.js"
 import * as HubMetrics from "../core/HubMetrics.js"
-import type { Handshake, Transport, TransportEvents } from "../core/Transport.js"
+import { type ByteStream, type Handshake, type Transport, type TransportEvents, writeTo } from "../core/Transport.js"
 
 /** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
 const protocolErrors: Record<string, number> = {
@@ -96,13 +96,21 @@ class NodeTransport<out P> implements Transport<P> {
     this.events.onGone()
   }
 
+  private get isOpen(): boolean {
+    return this.ws.readyState === this.ws.OPEN && this.socket.writable
+  }
+
+  stream(): ByteStream | undefined {
+    return this.isOpen && !this.compressed ? this.socket : undefined
+  }
+
   write(batch: Batch): boolean {
-    if (this.ws.readyState !== this.ws.OPEN) {
-      // The peer is about to be gone: its close frame was answered by `ws`.
+    if (!this.isOpen) {
+      // The peer is about to be gone: its close frame was answered by `ws`, or its socket is destroyed.
       HubMetrics.undelivered("out").unsafeUpdate(batch.count, [])
       return true
     }
-    if (!this.compressed) return this.socket.write(toBuffer(batch.bytes)) || this.socket.writableLength === 0
+    if (!this.compressed) return writeTo(this.socket, batch.bytes)
     this.unsent += batch.count
     for (const frame of batch.frames) this.ws.send(frame.payload, { binary: frame.binary }, this.sent)
     return this.ws.bufferedAmount < this.socket.writableHighWaterMark
@@ -138,18 +146,6 @@ class NodeTransport<out P> implements Transport<P> {
   terminate(): void {
     this.ws.terminate()
   }
-}
-
-let lastBytes: Uint8Array = new Uint8Array(0)
-let lastBuffer: Buffer = Buffer.alloc(0)
-
-/** The bytes as Node wants them, wrapped once for all sockets that are given the same. */
-const toBuffer = (bytes: Uint8Array): Buffer => {
-  if (bytes !== lastBytes) {
-    lastBytes = bytes
-    lastBuffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-  return lastBuffer
 }
 
 const bytes = (data: RawData): Buffer =>
