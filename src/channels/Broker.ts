@@ -130,9 +130,9 @@ export class Broker extends Context.Tag("effect-ws-hub/Broker")<Broker, {
     publication: BrokerPublish
   ) => Effect.Effect<StreamPosition | undefined, BrokerError>
   /**
-   * The same for brokers that wait for another machine: publishes in the order of the calls, without waiting for the
-   * answer to the one before, and calls `done` once. A client's publications are then under way together. Absent: they
-   * are made by `publish`, one after the other.
+   * The same for brokers that are done at once, or wait for another machine: publishes in the order of the calls, without
+   * waiting for the answer to the one before, and calls `done` once, now or later. A client's publications are then under
+   * way together. Absent: they are made by `publish`, one after the other.
    */
   readonly unsafePublish?:
     | ((

@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Broker, type BrokerEvent, type BrokerPublish, type StreamOptions } from "./Broker.js"
@@ -93,6 +94,7 @@ export class MemoryNetwork {
     this.ears.push(ear)
     return Broker.of({
       publish: (channel, publication) => Effect.sync(() => this.publish(channel, publication)),
+      unsafePublish: (channel, publication, done) => done(Exit.succeed(this.publish(channel, publication))),
       publishJoin: (channel, info) => Effect.sync(() => this.tell({ _tag: "Joined", channel, info })),
       publishLeave: (channel, info) => Effect.sync(() => this.tell({ _tag: "Left", channel, info })),
       subscribe: (channel) => Effect.sync(() => void ear.channels.add(channel)),

@@ -177,8 +177,8 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
     )
   }
   if (!session.may("publish", namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
-  const { underWay } = session
-  if (underWay === undefined || namespace.coalesceWindow > 0) {
+  const { publications } = session
+  if (publications === undefined || namespace.coalesceWindow > 0) {
     return node.publish(channel, namespace, data, {}, info, reply)
   }
   return node.publishTogether(
@@ -186,7 +186,7 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
     namespace,
     data,
     info,
-    underWay,
+    publications,
     (error) => error === undefined ? replies.empty(id, "publish") : session.refusal(command, error)
   )
 }

@@ -65,15 +65,12 @@ export class Session {
   private batch: Array<string> | undefined = undefined
   private rates: Map<string, RateLimit> | undefined = undefined
   private readonly lock = new Lock()
-  /** With a broker that lives elsewhere. */
-  readonly underWay: UnderWay | undefined
+  private underWay: UnderWay | undefined = undefined
 
   constructor(node: Node, connection: Connection) {
     this.node = node
     this.connection = connection
     this.staleAt = node.now() + node.config.staleTimeout
-    const { unsafePublish } = node.broker
-    this.underWay = unsafePublish && new UnderWay(unsafePublish, (document) => connection.unsafeSend(document))
   }
 
   get caller(): Caller {
@@ -87,6 +84,12 @@ export class Session {
 
   get isConnected(): boolean {
     return this.status === "Connected"
+  }
+
+  /** The client's publications, with a broker that need not be waited for. */
+  get publications(): UnderWay | undefined {
+    const { unsafePublish } = this.node.broker
+    return this.underWay ??= unsafePublish && new UnderWay(unsafePublish, this)
   }
 
   /** How others in a channel see it. */
@@ -150,8 +153,11 @@ export class Session {
     const allowed = command._tag === "connect" ? this.status === "Waiting" : this.status === "Connected"
     if (!allowed) return Effect.fail(disconnects.badRequest)
     if (command._tag === "pong") return this.pong()
+    const handled = this.run(command)
+    // Done already, as a publication is: to catch its errors costs as much again.
+    if (handled === Effect.void) return Effect.void
     return Effect.catchAll(
-      this.run(command),
+      handled,
       (error) => error._tag === "Disconnect" ? Effect.fail(error) : this.refuse(command, error)
     )
   }

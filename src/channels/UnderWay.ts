@@ -5,12 +5,19 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type { Connection } from "../core/Connection.js"
 import { Signal } from "../core/Signal.js"
 import type { Broker, BrokerError, BrokerPublish } from "./Broker.js"
 
 /** How many publications, and UTF-16 units of their data, may be under way for one client. */
 const most = 128
 const mostUnits = 256 * 1024
+
+/** Whom the replies are for: `reply` is for the command that is being handled. */
+interface Client {
+  readonly reply: (document: string) => void
+  readonly connection: Pick<Connection, "unsafeSend">
+}
 
 /**
  * Lets a client's publications be under way together, so that they share the way to the broker and back. Whatever else
@@ -24,46 +31,63 @@ export class UnderWay {
   private answers: Array<string> = []
   private readonly changed = new Signal()
   private readonly publish: NonNullable<Broker["Type"]["unsafePublish"]>
-  private readonly send: (document: string) => void
+  private readonly client: Client
 
-  constructor(publish: NonNullable<Broker["Type"]["unsafePublish"]>, send: (document: string) => void) {
+  constructor(publish: NonNullable<Broker["Type"]["unsafePublish"]>, client: Client) {
     this.publish = publish
-    this.send = send
+    this.client = client
   }
 
-  /** Publishes without waiting for the broker, unless too much is under way. `onDone` returns the reply, if it has one. */
+  /**
+   * Publishes at once, without waiting for the broker, unless too much is under way. `onDone` returns the reply, if it
+   * has one.
+   */
   start(
     channel: string,
     publication: BrokerPublish,
     onDone: (exit: Exit.Exit<unknown, BrokerError>) => string | undefined
   ): Effect.Effect<void> {
-    const start = Effect.sync(() => {
-      const { length } = publication.data
-      this.count++
-      this.units += length
-      this.publish(channel, publication, (exit) => {
-        this.count--
-        this.units -= length
-        const answer = onDone(exit)
-        // The broker confirms many at once: their replies leave together.
-        if (answer !== undefined && this.answers.push(answer) === 1) queueMicrotask(this.flush)
-        this.changed.notify()
-      })
-    })
     const isFree = () => this.count < most && this.units < mostUnits
-    return isFree() ? start : Effect.zipRight(this.changed.until(isFree), start)
+    if (!isFree()) {
+      return Effect.zipRight(
+        this.changed.until(isFree),
+        Effect.suspend(() => this.start(channel, publication, onDone))
+      )
+    }
+    const { length } = publication.data
+    const isAlone = this.isIdle
+    let isStarting = true
+    this.count++
+    this.units += length
+    this.publish(channel, publication, (exit) => {
+      this.count--
+      this.units -= length
+      const answer = onDone(exit)
+      // A broker in this process is done at once. Another confirms many at once: their replies leave together.
+      if (isStarting && isAlone) {
+        if (answer !== undefined) this.client.reply(answer)
+        return
+      }
+      if (answer !== undefined && this.answers.push(answer) === 1) queueMicrotask(this.flush)
+      this.changed.notify()
+    })
+    isStarting = false
+    return Effect.void
+  }
+
+  private get isIdle(): boolean {
+    return this.count === 0 && this.answers.length === 0
   }
 
   /** Runs the effect once nothing is under way. */
   after<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const isIdle = () => this.count === 0 && this.answers.length === 0
-    return isIdle() ? effect : Effect.zipRight(this.changed.until(isIdle), effect)
+    return this.isIdle ? effect : Effect.zipRight(this.changed.until(() => this.isIdle), effect)
   }
 
   private readonly flush = (): void => {
     const { answers } = this
     this.answers = []
-    this.send(answers.join("\n"))
+    this.client.connection.unsafeSend(answers.join("\n"))
     this.changed.notify()
   }
 }

@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { BrokerPublish } from "../channels/Broker.js"
 import type { ClientInfo } from "../channels/Publication.js"
 import { type BrokerLaw, Heard, type OnStage, upTo, type Valued } from "./BrokerStage.js"
@@ -47,6 +48,28 @@ export const hearingLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
           yield* until(heard, 20)
           yield* same("data that was heard", heard.data, upTo(20))
         }
+      })
+  ),
+
+  on(
+    "1: what is published without waiting for the one before keeps its order, and each is done once",
+    ({ channel, node, same, stream, subscribe, until }) =>
+      Effect.gen(function*() {
+        const { unsafePublish } = node
+        if (unsafePublish === undefined) return
+        const heard = yield* Heard.listen(node, channel)
+        yield* subscribe
+        const done: Array<number> = []
+        for (const data of upTo(20)) {
+          unsafePublish(channel, { data: `${data}`, stream }, (exit) => {
+            done.push(Exit.isSuccess(exit) ? exit.value?.offset ?? 0 : -1)
+          })
+        }
+        yield* until(heard, 20)
+        // Each was done before this begins, or is with it.
+        yield* node.publish(channel, { data: "last", stream })
+        yield* same("data that was heard", heard.data.slice(0, 20), upTo(20))
+        yield* same("offsets", done, upTo(20))
       })
   ),
 

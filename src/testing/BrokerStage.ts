@@ -41,9 +41,11 @@ export type Valued<A extends { readonly data: string }> = Omit<A, "data"> & { re
  *
  * @internal
  */
-export interface ValueBroker
-  extends
-    Pick<Broker["Type"], "publishJoin" | "publishLeave" | "subscribe" | "unsubscribe" | "removeHistory" | "listen">
+export interface ValueBroker extends
+  Pick<
+    Broker["Type"],
+    "unsafePublish" | "publishJoin" | "publishLeave" | "subscribe" | "unsubscribe" | "removeHistory" | "listen"
+  >
 {
   readonly publish: (
     channel: string,
