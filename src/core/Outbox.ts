@@ -114,7 +114,7 @@ export class Outbox {
   endTurn(): ByteStream | undefined {
     this.inTurn = false
     const { batch } = this
-    const stream = batch === undefined || batch.count === 0 ? undefined : this.transport.stream?.()
+    const stream = batch === undefined || batch.count === 0 ? undefined : this.transport.stream()
     if (stream !== undefined) this.batch = undefined
     return stream
   }

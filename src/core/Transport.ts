@@ -84,7 +84,7 @@ export interface Transport<out P = unknown> {
    * The stream that `write` would write the bytes of a batch to, and nothing else, if there is one now: for a fan-out,
    * which then writes to it straight, at once. Its `onDrain` is the transport's.
    */
-  readonly stream?: () => ByteStream | undefined
+  readonly stream: () => ByteStream | undefined
   /** Bytes that were written and have not left yet. */
   readonly bufferedBytes: () => number
   /** Stops reading from the peer, which makes it stop sending in the end. A few messages may still come. */

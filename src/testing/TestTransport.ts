@@ -108,6 +108,7 @@ export const unsafeMake = <P>(options: Options<P>): TestTransport<P> => {
       principal: options.principal
     },
     open: (events) => socket.open(events),
+    stream: () => undefined,
     write: (batch: Batch) => socket.write(batch.bytes),
     bufferedBytes: () => socket.buffered,
     pause: () => {
