@@ -150,12 +150,12 @@ export const make = (
     : new Frame(message.binary, message.bytes, key, overflow)
 }
 
-/** Where there is Node, its streams want a `Buffer`: any other array they wrap again for each socket. */
-const native: (bytes: Uint8Array) => Uint8Array =
-  // eslint-disable-next-line no-restricted-globals -- it is not used where it is not there
-  typeof Buffer === "undefined" ? (bytes) => bytes : ({ buffer, byteLength, byteOffset }) =>
-    // eslint-disable-next-line no-restricted-globals -- as above
-    Buffer.from(buffer, byteOffset, byteLength)
+// eslint-disable-next-line no-restricted-globals -- not used where it is not there
+const NodeBuffer = typeof Buffer === "undefined" ? undefined : Buffer
+
+/** Node's streams want a `Buffer`: any other array they wrap again for each socket. */
+const native = (bytes: Uint8Array): Uint8Array =>
+  NodeBuffer === undefined ? bytes : NodeBuffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /**
  * The frames that a connection was given, in order, as an immutable list that grows at its end.

@@ -110,7 +110,7 @@ class Nodes {
         Effect.flatMap((pause) => Effect.timeoutOption(this.wake.await, pause))
       )
     )
-    // Not at its next try, which may be a while from then.
+    // Tries as soon as Redis is connected: the next try may be a while from then.
     return Effect.zipRight(Effect.fork(Effect.zipRight(this.redis.connected, this.wake.open)), loop)
   }
 

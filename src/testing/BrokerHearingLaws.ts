@@ -66,7 +66,7 @@ export const hearingLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
           })
         }
         yield* until(heard, 20)
-        // Each was done before this begins, or is with it.
+        // Publications are made in order: once this one is done, so are those before it.
         yield* node.publish(channel, { data: "last", stream })
         yield* same("data that was heard", heard.data.slice(0, 20), upTo(20))
         yield* same("offsets", done, upTo(20))

@@ -6,7 +6,7 @@
 import { CloseCode, CloseReason, reasons } from "../core/CloseReason.js"
 import type { Message } from "../core/Frame.js"
 import { Signal } from "../core/Signal.js"
-import type { TransportEvents } from "../core/Transport.js"
+import type { ByteStream, TransportEvents } from "../core/Transport.js"
 
 /**
  * A close frame as the peer saw it. 1005: one without a code; 1006: the socket went away without one.
@@ -61,7 +61,7 @@ type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 const later = (f: () => void): void => queueMicrotask(f)
 
 /** @internal */
-export class MemorySocket {
+export class MemorySocket implements ByteStream {
   readonly messages: Array<Message> = []
   readonly changed = new Signal()
   readonly counters: Mutable<Counters> = {
@@ -103,6 +103,10 @@ export class MemorySocket {
   }
 
   // --- to the peer
+
+  get writableLength(): number {
+    return this.buffered
+  }
 
   write(bytes: Uint8Array): boolean {
     if (this.counters.closed > 0) this.counters.writesAfterClose++

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { CloseCode, CloseReason, isSendable, truncate } from "../core/CloseReason.js"
 import type { Batch, Message } from "../core/Frame.js"
-import type { Handshake, Transport } from "../core/Transport.js"
+import { type Handshake, type Transport, writeTo } from "../core/Transport.js"
 import { type CloseFrame, type Counters, MemorySocket } from "./MemorySocket.js"
 
 export type { CloseFrame, Counters }
@@ -108,8 +108,8 @@ export const unsafeMake = <P>(options: Options<P>): TestTransport<P> => {
       principal: options.principal
     },
     open: (events) => socket.open(events),
-    stream: () => undefined,
-    write: (batch: Batch) => socket.write(batch.bytes),
+    stream: () => socket,
+    write: (batch: Batch) => writeTo(socket, batch.bytes),
     bufferedBytes: () => socket.buffered,
     pause: () => {
       socket.counters.paused++

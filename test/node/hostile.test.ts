@@ -328,6 +328,23 @@ describe("a peer that stays silent", () => {
       }), { hub: { closeGrace: 50 } }))
 })
 
+describe("a peer that says something and closes at once", () => {
+  it.scopedLive("is told nothing behind the close frame that answers its own, and that is counted", () =>
+    survives((server, bystander) =>
+      Effect.gen(function*() {
+        const undelivered = Effect.map(Metric.value(HubMetrics.undelivered("out")), ({ count }) => count)
+        const before = yield* undelivered
+        const peer = yield* rawOpen(server, "/all")
+        yield* peer.send(Buffer.concat([frame(opcode.text, "last"), frame(opcode.close, closePayload(1000))]))
+        assert.strictEqual(yield* bystander.next, "last")
+        yield* letGo(server)
+        assert.strictEqual(peer.frames.length, 1)
+        assert.strictEqual(peer.closeCode, 1000)
+        assert.strictEqual((yield* undelivered) - before, 1)
+      })
+    ))
+})
+
 describe("a peer that does not read", () => {
   const megabyte = 1024 * 1024
   /** Broadcasts until `enough`, at the pace of a peer that reads. Returns how many messages that were. */
@@ -335,12 +352,12 @@ describe("a peer that does not read", () => {
     server: Server,
     healthy: Peer,
     enough: (count: number) => Effect.Effect<boolean>,
-    key?: string
+    { bytes = 64 * 1024, key }: { readonly bytes?: number; readonly key?: string | undefined } = {}
   ) =>
     Effect.gen(function*() {
       for (let count = 0;; count++) {
         if (yield* enough(count)) return count
-        const message = Buffer.alloc(64 * 1024)
+        const message = Buffer.alloc(bytes)
         message.writeUInt32BE(count)
         yield* server.hub.broadcast(new Uint8Array(message), { key })
         const received = yield* healthy.next
@@ -348,16 +365,19 @@ describe("a peer that does not read", () => {
       }
     })
 
-  it.scopedLive("is ended as a slow consumer; others get everything, and memory stays bounded", () =>
-    survives((server, bystander) =>
-      Effect.gen(function*() {
-        const mute = yield* Effect.replicateEffect(rawOpen(server, "/all"), 20)
-        for (const peer of mute) peer.socket.pause()
-        const ends = (yield* server.hub.connections).slice(1).map((connection) => connection.closed)
-        yield* load(server, bystander, () => Effect.map(server.hub.size, (size) => size === 1))
-        for (const end of ends) assert.strictEqual((yield* end).by, "slow-consumer")
-        yield* letGo(server)
-      }), { hub: { closeGrace: 50 } }))
+  // The smaller ones are written at the end of a turn, the others at once.
+  for (const bytes of [8 * 1024, 64 * 1024]) {
+    it.scopedLive(`is ended as a slow consumer; others get everything, and memory stays bounded (${bytes} bytes)`, () =>
+      survives((server, bystander) =>
+        Effect.gen(function*() {
+          const mute = yield* Effect.replicateEffect(rawOpen(server, "/all"), 20)
+          for (const peer of mute) peer.socket.pause()
+          const ends = (yield* server.hub.connections).slice(1).map((connection) => connection.closed)
+          yield* load(server, bystander, () => Effect.map(server.hub.size, (size) => size === 1), { bytes })
+          for (const end of ends) assert.strictEqual((yield* end).by, "slow-consumer")
+          yield* letGo(server)
+        }), { hub: { closeGrace: 50 } }))
+  }
 
   for (const overflow of ["drop-newest", "drop-oldest", "conflate"] as const) {
     it.scopedLive(`${overflow}: gets what the policy keeps, in order, once it reads again`, () =>
@@ -369,7 +389,7 @@ describe("a peer that does not read", () => {
           const fell = HubMetrics.overflow(overflow === "conflate" ? "conflated" : "dropped")
           const before = (yield* Metric.value(fell)).count
           const dropped = Effect.map(Metric.value(fell), ({ count }) => count - before)
-          const sent = yield* load(server, bystander, () => Effect.map(dropped, (count) => count >= 50), key)
+          const sent = yield* load(server, bystander, () => Effect.map(dropped, (count) => count >= 50), { key })
           peer.socket.resume()
           const kept = sent - (yield* dropped)
           yield* eventually(() => peer.received.length >= kept * 64 * 1024 && peer.frames.length === kept)

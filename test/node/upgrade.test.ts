@@ -30,7 +30,9 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import type * as Http from "node:http"
+import * as Net from "node:net"
 import { networkInterfaces } from "node:os"
+import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
 import {
   type Answer,
@@ -916,6 +918,24 @@ describe("compression", () => {
       for (const message of messages) assert.deepStrictEqual(yield* slow.next, message)
       assert.strictEqual(yield* server.hub.broadcast("after"), 2)
       assert.strictEqual(yield* slow.next, "after")
+    }))
+
+  it.scopedLive("is of what was agreed on, though a turn gathers it for all", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(compressed)
+      const sockets: Array<Duplex> = []
+      const finishRequest = (request: Http.ClientRequest) => {
+        request.on("upgrade", (_response, socket) => sockets.push(socket))
+        request.end()
+      }
+      const on = yield* connect(server.url("/deflate"), { perMessageDeflate: true, finishRequest })
+      const off = yield* connect(server.url("/deflate"), { finishRequest })
+      const message = "again and ".repeat(1000)
+      yield* server.hub.broadcast(message)
+      for (const peer of [on, off]) assert.strictEqual(yield* peer.next, message)
+      const [small, whole] = sockets.map((socket) => socket instanceof Net.Socket ? socket.bytesRead : NaN)
+      assert.isBelow(small ?? NaN, message.length / 2)
+      assert.isAbove(whole ?? NaN, message.length)
     }))
 
   it.scopedLive("a peer that does not read is ended by the policy", () =>
