@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { Presence } from "../dist/index.js"
-import { Redis } from "../dist/redis/index.js"
+import { Redis, RedisConnection } from "../dist/redis/index.js"
 import { compile, load } from "./load.mjs"
 import { servers, startNodes } from "./servers.mjs"
 
@@ -58,7 +58,9 @@ const leases = () =>
           discard: true
         }
       ))
-    return renewAll.pipe(
+    const connected = Effect.flatMap(RedisConnection.RedisConnection, ({ connected }) => connected)
+    return connected.pipe(
+      Effect.zipRight(renewAll),
       Effect.zipRight(Effect.suspend(() => {
         const before = cpu(pid)
         return Effect.map(Effect.repeatN(renewAll, rounds - 1), () =>

@@ -121,7 +121,7 @@ export class Outbox {
 
   /** The socket did not take all that it was given. */
   fallBehind(): void {
-    this.backlog = new Map()
+    this.backlog ??= new Map()
     this.events.onBehind()
   }
 

@@ -52,7 +52,7 @@ export interface TransportEvents {
  * @category models
  */
 export interface ByteStream {
-  /** Returns `false` if the stream holds more than it wants to. Never throws. */
+  /** Returns `false` if the stream holds more than it wants to. Never throws, and calls nobody back. */
   readonly write: (bytes: Uint8Array) => boolean
   /** Bytes that the stream holds. */
   readonly writableLength: number
@@ -82,7 +82,7 @@ export interface Transport<out P = unknown> {
   readonly write: (batch: Batch) => boolean
   /**
    * The stream that `write` would write the bytes of a batch to, and nothing else, if there is one now: for a fan-out,
-   * which then writes to it straight, at once. Its `onDrain` is the transport's.
+   * which then writes to it straight, once and at once. Its `onDrain` is the transport's.
    */
   readonly stream: () => ByteStream | undefined
   /** Bytes that were written and have not left yet. */

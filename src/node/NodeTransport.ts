@@ -9,6 +9,7 @@ import { CloseCode, CloseReason, isSendable, reasons, truncate } from "../core/C
 import type { Batch, Message } from "../core/Frame.js"
 import * as HubMetrics from "../core/HubMetrics.js"
 import { type ByteStream, type Handshake, type Transport, type TransportEvents, writeTo } from "../core/Transport.js"
+import { DirectStream } from "./DirectStream.js"
 
 /** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
 const protocolErrors: Record<string, number> = {
@@ -52,12 +53,14 @@ class NodeTransport<out P> implements Transport<P> {
   private readonly ws: WebSocket
   private readonly socket: Duplex
   private readonly compressed: boolean
+  private readonly direct: DirectStream | undefined
 
   constructor(ws: WebSocket, socket: Duplex, handshake: Handshake<P>) {
     this.ws = ws
     this.socket = socket
     this.handshake = handshake
     this.compressed = ws.extensions !== ""
+    this.direct = DirectStream.of(socket)
     ws.on("message", (data, isBinary) => {
       const message = isBinary ? bytes(data) : bytes(data).toString()
       if (this.early === undefined) this.events.onMessage(message)
@@ -101,16 +104,17 @@ class NodeTransport<out P> implements Transport<P> {
   }
 
   stream(): ByteStream | undefined {
-    return this.isOpen && !this.compressed ? this.socket : undefined
+    return !this.isOpen || this.compressed ? undefined : this.direct?.ready() ?? this.socket
   }
 
   write(batch: Batch): boolean {
+    const stream = this.stream()
+    if (stream !== undefined) return writeTo(stream, batch.bytes)
     if (!this.isOpen) {
       // The peer is about to be gone: its close frame was answered by `ws`, or its socket is destroyed.
       HubMetrics.undelivered("out").unsafeUpdate(batch.count, [])
       return true
     }
-    if (!this.compressed) return writeTo(this.socket, batch.bytes)
     this.unsent += batch.count
     for (const frame of batch.frames) this.ws.send(frame.payload, { binary: frame.binary }, this.sent)
     return this.ws.bufferedAmount < this.socket.writableHighWaterMark

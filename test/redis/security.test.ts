@@ -1,31 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, Queue, Redacted } from "effect"
-import { execFileSync, spawnSync } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { readFileSync } from "node:fs"
 import * as ClusterRedis from "../../src/redis/ClusterRedis.js"
 import { RedisConnection } from "../../src/redis/RedisConnection.js"
+import { certificate, isOpensslInstalled } from "../certificate.js"
 import { makeNode, persist, until } from "./support/Nodes.js"
 import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
 
-const isOpensslInstalled = spawnSync("openssl", ["version"]).status === 0
-
 const logInto = (logged: Array<string>) =>
   Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => logged.push(String(message))))
-
-/** A certificate for localhost, signed by itself. */
-const certificate = Effect.acquireRelease(
-  Effect.sync(() => {
-    const folder = mkdtempSync(join(tmpdir(), "redis-tls-"))
-    const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")]
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    execFileSync("openssl", ["req", "-x509", ...kind, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" })
-    return { folder, cert, key }
-  }),
-  ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
 
 const fast = { retryInterval: 50 }
 
