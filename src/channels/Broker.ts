@@ -59,6 +59,21 @@ export interface BrokerPublish {
   readonly idempotencyKey?: string | undefined
   /** In milliseconds. Defaults to 300000. */
   readonly idempotencyWindow?: number | undefined
+  /** Only with a stream: of a state that the publication is the whole of. One that is not newer is not made. */
+  readonly version?: Version | undefined
+}
+
+/**
+ * Which of two states of the same thing is the newer one. Versions are compared within an epoch, which ends when they
+ * begin again; without one (empty), with whatever was last.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Version {
+  /** A whole number above 0. */
+  readonly number: number
+  readonly epoch: string
 }
 
 /**
@@ -119,6 +134,9 @@ export type BrokerEvent =
  * 6. From when `subscribe` has completed until `unsubscribe`, and only then, the listener hears of a channel; what is
  *    published after `subscribe` completed is heard, or a `Gap` is.
  * 7. What `publish` returned a position for is in the history that is read afterwards.
+ * 8. A publication whose version is not above the last one of its stream, in the same version epoch or none, is not made
+ *    and gets the position of the newest. The last version is known for `metaTtl` after it, as long as the stream is not
+ *    lost, and though its history is removed.
  *
  * @since 1.0.0
  * @category tags

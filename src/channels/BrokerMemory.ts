@@ -132,6 +132,10 @@ export class MemoryNetwork {
 
   private append(channel: string, request: BrokerPublish, options: StreamOptions, now: number): StreamPosition {
     const stream = this.stream(channel, options, now)
+    if (request.version !== undefined) {
+      if (stream.has(request.version)) return stream.position
+      stream.versioned(request.version)
+    }
     const publication = toPublication(request, stream.next)
     stream.append(publication, options, now)
     if (this.isHeard(channel)) this.tellPublished(channel, publication, stream.epoch)

@@ -29,6 +29,14 @@ export interface PublishOptions {
   readonly idempotencyKey?: string | undefined
   /** Not kept, and without an offset. */
   readonly skipHistory?: boolean | undefined
+  /**
+   * A whole number above 0, of a state that the data are the whole of: if the channel's last version is not older,
+   * nothing is published, and the position is that of the newest publication. Only with history and without a
+   * `coalesceWindow`; else 108.
+   */
+  readonly version?: number | undefined
+  /** Versions are compared with others of the same epoch only, so that they may begin again. Absent: with any. */
+  readonly versionEpoch?: string | undefined
 }
 
 /**

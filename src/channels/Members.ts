@@ -249,6 +249,8 @@ export class Members {
         for (const listener of channel.listeners) listener.onGap()
         // Compared at the next look.
         channel.checkAt = 1
+        // What lost publications may have lost who is there.
+        for (const { session } of channel.subscriptions.values()) session.renewPresenceSoon()
       }
     }
   }

@@ -3,7 +3,7 @@
  *
  * @since 1.0.0
  */
-import type { History, HistoryRequest, StreamOptions } from "./Broker.js"
+import type { History, HistoryRequest, StreamOptions, Version } from "./Broker.js"
 import type { Expiring } from "./ExpiringMap.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 
@@ -28,6 +28,7 @@ export class MemoryStream implements Expiring {
   private first = 0
   private publicationsUntil = 0
   private until = 0
+  private version: Version | undefined = undefined
 
   /** Keeps epoch and offset for `metaTtl` from now. */
   use(options: StreamOptions, now: number): void {
@@ -41,6 +42,17 @@ export class MemoryStream implements Expiring {
   /** The offset of the next publication, which must be appended at once. */
   get next(): number {
     return this.offset + 1
+  }
+
+  /** Whether it has this version, or a newer one. */
+  has({ epoch, number }: Version): boolean {
+    const known = this.version
+    return known !== undefined && (epoch === "" || epoch === known.epoch) && number <= known.number
+  }
+
+  /** What is appended next has this version. */
+  versioned(version: Version): void {
+    this.version = version
   }
 
   append(publication: Publication<string>, options: StreamOptions, now: number): void {

@@ -52,6 +52,12 @@ const conflicts = (path: string, options: Namespace.NamespaceOptions): ReadonlyA
   const lossless = recovery ?? (["forcePositioning", "allowPositioning"] as const).find((key) => options[key] === true)
   if (recovery !== undefined && stream === undefined) {
     wrong(recovery, "a history beside it: historySize and historyTtl above 0")
+  } else {
+    // Half of a history is none, which nobody who asks for one expects.
+    const { historySize, historyTtl } = options
+    const half = "or 0 for no history"
+    if (historySize && historyTtl === undefined) wrong("historyTtl", `a value beside historySize, ${half}`)
+    if (historyTtl && historySize === undefined) wrong("historySize", `a value beside historyTtl, ${half}`)
   }
   // Where nothing may be lost, nothing may be dropped.
   if (lossless !== undefined && overflow !== "disconnect") {

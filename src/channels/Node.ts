@@ -15,7 +15,7 @@ import * as Coalesce from "../core/Coalesce.js"
 import { Hub } from "../core/Hub.js"
 import type { Disconnect, InvalidOption } from "../core/HubError.js"
 import { Authenticator } from "./Authenticator.js"
-import { Broker, BrokerError, type BrokerPublish, type History, type HistoryRequest } from "./Broker.js"
+import { Broker, BrokerError, type BrokerPublish, type History, type HistoryRequest, type Version } from "./Broker.js"
 import type { Caller, ChannelHandler, HistoryOptions, PublishOptions } from "./Channels.js"
 import * as ChannelsConfig from "./ChannelsConfig.js"
 import { Cluster } from "./Cluster.js"
@@ -24,7 +24,7 @@ import { Members } from "./Members.js"
 import * as Namespace from "./Namespace.js"
 import * as NodeControl from "./NodeControl.js"
 import { Presence, type PresenceStats } from "./Presence.js"
-import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { badRequest, disconnects, errors, internalError, notAvailable, type ProtocolError } from "./ProtocolCode.js"
 import { stringify } from "./ProtocolReply.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 import { Registered } from "./Registered.js"
@@ -142,6 +142,8 @@ export class Node {
   ): Effect.Effect<A, ProtocolError> {
     const publication = publicationOf(namespace, data, options, info)
     if (publication === undefined) return Effect.fail(notJson())
+    const refused = publication.version && versionProblem(namespace, publication.version, publication)
+    if (refused !== undefined) return Effect.fail(refused)
     const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
     return coalescer === undefined
       ? Effect.mapBoth(this.broker.publish(channel, publication), {
@@ -297,6 +299,19 @@ const guarded = <A>(
 
 const notJson = () => badRequest("the data is not JSON")
 
+const versionProblem = (
+  { coalesceWindow }: Namespace.Namespace,
+  { number }: Version,
+  { stream }: BrokerPublish
+): ProtocolError | undefined =>
+  !Number.isSafeInteger(number) || number < 1
+    ? badRequest(`a version must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, not ${number}`)
+    : stream === undefined
+    ? notAvailable("a version needs history")
+    : coalesceWindow > 0
+    ? notAvailable("a channel with a coalesceWindow has no versions")
+    : undefined
+
 /** With the data as JSON text, if they are JSON. */
 const publicationOf = (
   namespace: Namespace.Namespace,
@@ -310,7 +325,10 @@ const publicationOf = (
     info,
     tags: options.tags,
     stream: options.skipHistory === true ? undefined : namespace.stream,
-    idempotencyKey: options.idempotencyKey
+    idempotencyKey: options.idempotencyKey,
+    version: options.version === undefined
+      ? undefined
+      : { number: options.version, epoch: options.versionEpoch ?? "" }
   }
 }
 

@@ -69,6 +69,14 @@ export const internalError = (cause: unknown): ProtocolError =>
 export const badRequest = (reason: string): ProtocolError => error(107, `bad request: ${reason}`)
 
 /**
+ * Error 108, with what is not available.
+ *
+ * @since 1.0.0
+ * @category constructors
+ */
+export const notAvailable = (what: string): ProtocolError => error(108, `not available: ${what}`)
+
+/**
  * Why a subscription was taken from a client. Below 2500 the client stays unsubscribed; from 2500 on it subscribes again
  * at once, from its position if it has one.
  *

@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import { Disconnect } from "../core/HubError.js"
 import type { Override } from "./Authenticator.js"
 import type { Answered, Channels, PublishOptions } from "./Channels.js"
-import { badRequest, errors, ProtocolError } from "./ProtocolCode.js"
+import { badRequest, notAvailable, type ProtocolError } from "./ProtocolCode.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
 import { type MethodName, requests, results } from "./ServerApi.js"
 
@@ -62,11 +62,11 @@ const method = <A, I, B, J>(
 
 const present = (value: string | undefined): string | undefined => value === "" ? undefined : value
 
-/** Ignoring it would do something else than what was asked for: to all connections of the user, or twice. */
-const unsupported = (field: string, value: string | number | undefined): Effect.Effect<void, ProtocolError> =>
-  value === undefined || value === "" || value === 0
+/** Ignoring it would do more than what was asked for: to all connections of the user. */
+const unsupported = (field: string, value: string | undefined): Effect.Effect<void, ProtocolError> =>
+  value === undefined || value === ""
     ? Effect.void
-    : new ProtocolError({ ...errors.notAvailable, code: 108, reason: `not available: ${field} is not supported` })
+    : notAvailable(`${field} is not supported`)
 
 const fromBase64 = (field: string, encoded: string): Either.Either<unknown, ProtocolError> =>
   Encoding.decodeBase64(encoded).pipe(
@@ -98,8 +98,9 @@ const publishing = (
   request: Publishing
 ): Effect.Effect<{ readonly data: unknown; readonly options: PublishOptions }, ProtocolError> =>
   Effect.gen(function*() {
-    yield* unsupported("version", request.version)
-    yield* unsupported("version_epoch", request.version_epoch)
+    const version = request.version === 0 ? undefined : request.version
+    const versionEpoch = present(request.version_epoch)
+    if (versionEpoch !== undefined && version === undefined) return yield* badRequest("version_epoch needs a version")
     const data = yield* jsonOf("data", request.data, request.b64data)
     if (data === undefined) return yield* badRequest("data is missing")
     return {
@@ -107,7 +108,9 @@ const publishing = (
       options: {
         tags: request.tags,
         skipHistory: request.skip_history,
-        idempotencyKey: present(request.idempotency_key)
+        idempotencyKey: present(request.idempotency_key),
+        version,
+        versionEpoch
       }
     }
   })

@@ -320,6 +320,12 @@ export class Session {
     }
   }
 
+  /** Its presence may be lost. Of many sessions not all do it at once: it takes a quarter of the interval. */
+  renewPresenceSoon(): void {
+    const soon = this.node.now() + Math.random() * this.node.config.presenceInterval / 4
+    this.presenceAt = Math.min(this.presenceAt, soon)
+  }
+
   private renewPresence(): void {
     const present = [...this.subscriptions.values()].filter(({ present }) => present)
     if (present.length === 0) return

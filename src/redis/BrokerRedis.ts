@@ -107,12 +107,8 @@ class Node {
   publish(channel: string, request: BrokerPublish, done: (exit: Published) => void): void {
     const stream = isKept(request.stream) ? request.stream : undefined
     const payload = encodePayload(request)
-    if (request.idempotencyKey !== undefined) {
-      const { idempotencyKey, idempotencyWindow = defaultWindow } = request
-      return this.later(
-        channel,
-        () => this.publishOnce(channel, stream, payload, idempotencyKey, px(idempotencyWindow), done)
-      )
+    if (request.idempotencyKey !== undefined || request.version !== undefined && stream !== undefined) {
+      return this.later(channel, () => this.publishAlone(channel, stream, payload, request, done))
     }
     const batch = this.open.get(channel)
     if (batch === undefined || !batch.takes(stream)) {
@@ -180,31 +176,36 @@ class Node {
     )
   }
 
-  private publishOnce(
+  /** Where it depends on earlier ones whether it is made. */
+  private publishAlone(
     channel: string,
     stream: StreamOptions | undefined,
     payload: string,
-    key: string,
-    window: string,
+    { idempotencyKey, idempotencyWindow = defaultWindow, version }: BrokerPublish,
     done: (exit: Published) => void
   ): void {
     const { redis, scripts } = this
     Metrics.published.unsafeUpdate(1, [])
-    const outcome = redis.key(channel, `i:${key}`)
+    const outcome = idempotencyKey === undefined ? [] : [redis.key(channel, `i:${idempotencyKey}`)]
+    const window = px(idempotencyWindow)
     if (stream === undefined) {
       return redis.unsafeRun(
         scripts.passOnce,
         channel,
-        [outcome],
+        outcome,
         [redis.key(channel), window, encodePassing(payload)],
         done
       )
     }
+    const args = [...this.streamArgs(stream), window, payload]
+    if (version === undefined) {
+      return redis.unsafeRun(scripts.appendOnce, channel, [...this.keys(channel), ...outcome], args, done)
+    }
     redis.unsafeRun(
-      scripts.appendOnce,
+      scripts.appendVersion,
       channel,
-      [...this.keys(channel), outcome],
-      [...this.streamArgs(stream), window, payload],
+      [...this.keys(channel), redis.key(channel, "v"), ...outcome],
+      [...args, `${version.number}`, version.epoch],
       done
     )
   }

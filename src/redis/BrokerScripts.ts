@@ -2,8 +2,9 @@
  * What Redis does for a broker, in one step each.
  *
  * A channel has two keys: `m`, its position as `offset:epoch`, and `s`, a list of its newest publications, of which the
- * last one has that offset (a stream of Redis costs several times as much); and one for each idempotency key, which
- * holds the position that was returned, or nothing. An epoch ends in the name of the server's run: what a server
+ * last one has that offset (a stream of Redis costs several times as much); where publications have versions, `v`, the
+ * last one as `epoch of the stream, number, epoch of versions`; and one for each idempotency key, which holds the position
+ * that was returned, or nothing. An epoch ends in the name of the server's run: what a server
  * remembers of an earlier run may be old, and offsets would be given twice.
  *
  * @since 1.0.0
@@ -84,6 +85,28 @@ return m`,
     decode: decodePosition
   })
 
+  const appendVersion = define<StreamPosition | undefined>({
+    name: "publish",
+    isRunBound: true,
+    // KEYS: m, s, v, idempotency key if there is one. ARGV: run, candidate, size, ttl, metaTtl, window, payload, number, epoch
+    lua: `local done = KEYS[4] and redis.call('GET', KEYS[4])
+if done then return done end
+${position}
+local known = m and redis.call('GET', KEYS[3])
+if known then
+  local of, number, epoch = string.match(known, '^(%S+) (%d+) (.*)$')
+  if of == e and (ARGV[9] == '' or ARGV[9] == epoch) and tonumber(ARGV[8]) <= tonumber(number) then return m end
+end
+redis.call('RPUSH', KEYS[2], ARGV[7])
+s = s + 1
+${keep}
+redis.call('SET', KEYS[3], e .. ' ' .. ARGV[8] .. ' ' .. ARGV[9], 'PX', ARGV[5])
+if KEYS[4] then redis.call('SET', KEYS[4], m, 'PX', ARGV[6]) end
+redis.call('${publishing}', ${channel}, 'p' .. m .. ':' .. ARGV[7])
+return m`,
+    decode: decodePosition
+  })
+
   const passOnce = define<StreamPosition | undefined>({
     name: "publish",
     // KEYS: idempotency key. ARGV: pub/sub channel, window, message
@@ -95,7 +118,7 @@ return ''`,
     decode: decodePosition
   })
 
-  return { append, appendOnce, passOnce }
+  return { append, appendOnce, appendVersion, passOnce }
 }
 
 /**

@@ -2,7 +2,9 @@
  * What can be configured, as one schema: of a file, of variables and of flags. `Settings` reads its table from it, and
  * `JsonSchema` makes the schema for editors from it.
  */
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import * as ChannelsConfig from "../channels/ChannelsConfig.js"
 import { NamespaceName, NamespaceOptions } from "../channels/Namespace.js"
 import {
   addresses,
@@ -44,6 +46,14 @@ const http = section("Where the server listens, and who may connect.", {
   })
 })
 
+const node = section("This node, one of those that are one hub.", {
+  name: text("Name of this node, as the HTTP API tells it", "a text that is not empty", /\S/, {
+    group: "Server",
+    placeholder: "NAME",
+    fallback: "the name of the machine"
+  })
+})
+
 const tokens = { group: "Tokens", fallback: "none" }
 
 const token = section("How tokens of clients are checked. Without a key there are no tokens.", {
@@ -79,19 +89,33 @@ const personalChannel = section("A channel for each user, to which the server su
   })
 })
 
+const channelDefaults = Either.getOrThrow(ChannelsConfig.make({}))
+
+/** An option of the channels service, with its default. */
+const clientTime = (key: keyof ChannelsConfig.ChannelsConfig, help: string) =>
+  time(help, { group: "Clients", fallback: `${Number(channelDefaults[key]) / 1000} seconds` })
+
+const clientCount = (key: keyof ChannelsConfig.ChannelsConfig, help: string) =>
+  count(help, {
+    group: "Clients",
+    fallback: channelDefaults[key] === Infinity ? "no limit" : String(channelDefaults[key])
+  })
+
 const client = section("Clients of channels: who they are, and their limits.", {
   allowAnonymous: flag("Clients may connect without a token", { group: "Clients", fallback: "false" }),
   insecure: flag("Nothing is checked: everyone may do everything", { group: "Clients", fallback: "false" }),
   token,
-  pingInterval: time("Time between pings of clients; 0 for no pings", { group: "Clients", fallback: "25 seconds" }),
-  pongTimeout: time("Time to answer such a ping; 0 to wait for no answer", {
-    group: "Clients",
-    fallback: "8 seconds"
-  }),
-  channelLimit: count("Channels that a client may be subscribed to; 0 for no limit", {
-    group: "Clients",
-    fallback: "128"
-  }),
+  pingInterval: clientTime("pingInterval", "Time between pings of clients; 0 for no pings"),
+  pongTimeout: clientTime("pongTimeout", "Time to answer such a ping; 0 to wait for no answer"),
+  staleTimeout: clientTime("staleTimeout", "Time for a new connection to send its connect command"),
+  expiredDelay: clientTime("expiredDelay", "Time to refresh a connection or subscription that has expired"),
+  channelLimit: clientCount("channelLimit", "Channels that a client may be subscribed to; 0 for no limit"),
+  userConnections: clientCount("userConnections", "Connections of one user on this node; 0 for no limit"),
+  presenceInterval: clientTime("presenceInterval", "Time between renewals of presence"),
+  presenceTtl: clientTime("presenceTtl", "Time after which presence that is not renewed ends"),
+  positionCheckInterval: clientTime("positionCheckInterval", "Time between comparisons of positions with the stream"),
+  recoveryLimit: clientCount("recoveryLimit", "Most publications that a recovery brings; 0 for no limit"),
+  historyLimit: clientCount("historyLimit", "Most publications that a client reads at once; 0 for no limit"),
   queueMaxSize: count("Bytes that wait for a client; 0 for no limit", { group: "Clients", fallback: "1048576" }),
   personalChannel
 })
@@ -226,6 +250,7 @@ const broker = section("What carries publications between nodes, and keeps histo
 export const Configuration = Schema.Struct({
   $schema: Schema.optional(Schema.String.annotations({ description: "Where editors find the schema of this file." })),
   http,
+  node,
   client,
   limits,
   api,

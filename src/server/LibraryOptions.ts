@@ -11,9 +11,6 @@ import type { Configuration } from "./Configuration.js"
 import * as Problems from "./Problems.js"
 import type { ServerConfig } from "./ServerConfig.js"
 
-/** What the library reads as no limit. */
-const limit = (count: number): number => count === Infinity ? 0 : count
-
 /**
  * Of the hub. `client.queueMaxSize` is another name of `limits.outboxBytes`, which has no "off".
  */
@@ -29,14 +26,13 @@ export const hub = ({ client, limits }: Configuration): HubConfig.HubOptions => 
 /**
  * Of the channels service.
  */
-export const channels = ({ client, namespaces }: ServerConfig): ChannelsConfig.ChannelsOptions => {
+export const channels = ({ client, name, namespaces }: ServerConfig): ChannelsConfig.ChannelsOptions => {
   const { enabled, ...personalChannel } = client.personalChannel
   return {
     ...namespaces,
+    ...client.options,
+    name,
     insecure: client.insecure,
-    pingInterval: client.pingInterval,
-    pongTimeout: client.pongTimeout,
-    channelLimit: limit(client.channelLimit),
     personalChannel: enabled ? personalChannel : undefined
   }
 }

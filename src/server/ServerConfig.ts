@@ -7,6 +7,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { hostname } from "node:os"
 import type { NamespacesOptions } from "../channels/Namespace.js"
 import * as HubConfig from "../core/HubConfig.js"
 import * as BrokerConfig from "./BrokerConfig.js"
@@ -34,16 +35,30 @@ export interface TokenConfig {
   readonly leeway: number
 }
 
+/** Settings that are options of the channels service by the same name. */
+const channelOptions = [
+  "pingInterval",
+  "pongTimeout",
+  "staleTimeout",
+  "expiredDelay",
+  "channelLimit",
+  "userConnections",
+  "presenceInterval",
+  "presenceTtl",
+  "positionCheckInterval",
+  "recoveryLimit",
+  "historyLimit"
+] as const
+
 /**
- * Clients of channels. Times in milliseconds, 0 for none; `Infinity` for limits that are off.
+ * Clients of channels.
  */
 export interface ClientConfig {
   readonly allowAnonymous: boolean
   readonly insecure: boolean
   readonly token: TokenConfig
-  readonly pingInterval: number
-  readonly pongTimeout: number
-  readonly channelLimit: number
+  /** What was given of them, with times in milliseconds. */
+  readonly options: Readonly<Partial<Record<typeof channelOptions[number], number>>>
   readonly personalChannel: {
     readonly enabled: boolean
     readonly namespace: string
@@ -55,6 +70,8 @@ export interface ClientConfig {
  * The configuration of the server.
  */
 export interface ServerConfig {
+  /** Of this node. */
+  readonly name: string
   readonly host: string
   readonly port: number
   readonly origins: "same" | "any" | ReadonlyArray<string>
@@ -102,8 +119,6 @@ const isDevelopment = (value: unknown): boolean =>
   Object.keys(valueAt(value, ["client", "token"]) ?? {}).length === 0 &&
   valueAt(value, ["client", "insecure"]) !== false
 
-const off = (limit: number | undefined, fallback: number): number => limit === 0 ? Infinity : limit ?? fallback
-
 const time = (input: string | number | undefined, fallback: number): number =>
   (input === undefined ? undefined : millis(input)) ?? fallback
 
@@ -120,9 +135,10 @@ const clientOf = (client: NonNullable<Configuration["client"]>, insecure: boolea
     issuer: client.token?.issuer,
     leeway: time(client.token?.leeway, 0)
   },
-  pingInterval: time(client.pingInterval, 25_000),
-  pongTimeout: time(client.pongTimeout, 8000),
-  channelLimit: off(client.channelLimit, 128),
+  options: Object.fromEntries(channelOptions.flatMap((key) => {
+    const given = client[key]
+    return given === undefined ? [] : [[key, millis(given)]]
+  })),
   personalChannel: {
     enabled: client.personalChannel?.enabled ?? false,
     namespace: client.personalChannel?.namespace ?? "",
@@ -135,6 +151,7 @@ const configOf = (given: Configuration, development: boolean): ServerConfig => {
   const origins = (given.http?.allowedOrigins ?? []).map((text) => origin(text) ?? text)
   const host = given.http?.host ?? "127.0.0.1"
   return {
+    name: given.node?.name ?? hostname(),
     host,
     port: given.http?.port ?? 8000,
     origins: origins.length === 0 ? "same" : origins.includes("any") ? "any" : origins,

@@ -7,6 +7,7 @@ import { hearingLaws } from "./BrokerHearingLaws.js"
 import { agreesWithModel } from "./BrokerModel.js"
 import { type BrokerLaw, type BrokerLawsOptions, onStage } from "./BrokerStage.js"
 import { streamLaws } from "./BrokerStreamLaws.js"
+import { versionLaws } from "./BrokerVersionLaws.js"
 
 export type { BrokerLaw, BrokerLawsOptions } from "./BrokerStage.js"
 
@@ -19,5 +20,5 @@ export type { BrokerLaw, BrokerLawsOptions } from "./BrokerStage.js"
  */
 export const laws = <R = never>(options: BrokerLawsOptions<R>): ReadonlyArray<BrokerLaw<R>> => {
   const on = onStage(options)
-  return [...hearingLaws(on), ...streamLaws(on), agreesWithModel(options)]
+  return [...hearingLaws(on), ...streamLaws(on), ...versionLaws(on), agreesWithModel(options)]
 }

@@ -50,6 +50,8 @@ const wrong: ReadonlyArray<readonly [options: unknown, key: string, expected: st
   [{ namespaces: { "a.b": {} } }, "namespaces.a.b", name],
   [{ namespaces: { ["__proto__"]: {} } }, "namespaces.__proto__", name],
   [{ namespaces: null }, "namespaces", "an object"],
+  [news({ historySize: 10 }), "namespaces.news.historyTtl", "a value beside historySize, or 0 for no history"],
+  [news({ historyTtl: "1 minute" }), "namespaces.news.historySize", "a value beside historyTtl, or 0 for no history"],
   [{ withoutNamespace: { historySize: 1.5 } }, "withoutNamespace.historySize", "a whole number, 0 or above"],
   [{ pingIntervall: "1 second" }, "pingIntervall", /^one of insecure, .*, pingInterval, .*, namespaces$/],
   [{ insecure: "false" }, "insecure", "true or false"],

@@ -2,10 +2,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as TestClock from "effect/TestClock"
+import * as BrokerMemory from "../../src/channels/BrokerMemory.js"
 import { mount } from "../../src/channels/Channels.js"
+import { Presence } from "../../src/channels/Presence.js"
+import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { unsubscribes } from "../../src/channels/ProtocolCode.js"
 import * as TestTransport from "../../src/testing/TestTransport.js"
 import { eventuallyEffect } from "../node/support.js"
@@ -640,6 +644,36 @@ describe("comparing positions with the stream", () => {
       server.faults.broken.clear()
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(yield* sub.data(1), ["lost"])
+    }))
+})
+
+describe("presence that the store has lost", () => {
+  it.scoped("is back within a quarter of the interval after a gap, and not all at once", () =>
+    Effect.gen(function*() {
+      const presence = yield* PresenceMemory.make
+      const server = yield* serve({
+        shared: Layer.merge(BrokerMemory.layer, Layer.succeed(Presence, presence)),
+        presenceInterval: "40 seconds",
+        presenceTtl: "1 minute",
+        positionCheckInterval: "1 hour"
+      })
+      const clients = yield* Effect.forEach(
+        Array.from({ length: 20 }, (_, n) => `user ${n}`),
+        (name) => Effect.tap(user(server, name), (client) => client.subscribe("present:x"))
+      )
+      const there = Effect.map(presence.get("present:x"), ({ size }) => size)
+      assert.strictEqual(yield* there, 20)
+      for (const info of (yield* presence.get("present:x")).values()) yield* presence.remove("present:x", info)
+      assert.strictEqual(yield* there, 0)
+      server.faults.tell({ _tag: "Gap", channel: "present:x" })
+      const seen: Array<number> = []
+      for (let second = 0; second < 11; second++) {
+        yield* TestClock.adjust("1 second")
+        for (const client of clients) yield* client.settled
+        seen.push(yield* there)
+      }
+      assert.strictEqual(seen.at(-1), 20)
+      assert.isBelow(seen[1] ?? 20, 20)
     }))
 })
 

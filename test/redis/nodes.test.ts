@@ -1,7 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { randomInt } from "node:crypto"
 import { random } from "../channels/proxy.js"
@@ -9,45 +7,43 @@ import { type Sdk, sdk } from "../channels/support.js"
 import { eventuallyEffect } from "../node/support.js"
 import * as HubNode from "./support/HubNode.js"
 import { Line } from "./support/Line.js"
-import { Publisher } from "./support/Publisher.js"
+import {
+  away,
+  clients,
+  isBack,
+  type Load,
+  type Nodes,
+  present,
+  startNode,
+  startNodes,
+  under,
+  watching
+} from "./support/Load.js"
 import { isRedisInstalled, makeRedisServer, type RedisServer } from "./support/RedisServer.js"
-import { Ledger, urlOf, type Witness, witness } from "./support/Witness.js"
+import { Ledger, urlOf, witness } from "./support/Witness.js"
 
-interface Cluster {
+interface Cluster extends Nodes {
   readonly redis: RedisServer
-  readonly nodes: Array<HubNode.HubNode>
   /** Between each node and Redis. */
   readonly lines: ReadonlyArray<Line>
-  /** Leads clients to the nodes in turn, and past one that is gone. */
-  readonly balancer: Line
   /** Another node in the place of one that is gone. */
   readonly replace: (at: number) => Effect.Effect<void>
 }
 
-/** Some nodes on one Redis. What would hide that an event is missing, by finding out otherwise, comes too late to help. */
+/** Some nodes on one Redis. */
 const cluster = (count: number, args: ReadonlyArray<string> = []): Effect.Effect<Cluster, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const redis = yield* makeRedisServer({ args })
     const lines = yield* Effect.replicateEffect(Line.make([redis.port]), count)
-    const start = ({ port }: Line) =>
-      HubNode.start({
-        redis: { url: `redis://127.0.0.1:${port}`, commandTimeout: "1 second" },
-        channels: {
-          ...HubNode.channels,
-          presenceInterval: "500 millis",
-          presenceTtl: "3 seconds",
-          positionCheckInterval: "1 hour"
-        }
-      }).pipe(Scope.extend(scope))
-    const nodes = yield* Effect.forEach(lines, start, { concurrency: "unbounded" })
-    const balancer = yield* Line.make(nodes.map(({ port }) => port))
+    const by = ({ port }: Line) => ({ url: `redis://127.0.0.1:${port}` })
+    const found = yield* startNodes(lines.map(by))
     const replace = (at: number) =>
-      Effect.flatMap(start(on(lines, at)), (node) => {
-        nodes[at] = node
-        return balancer.lead(...nodes.map(({ port }) => port))
+      Effect.flatMap(Scope.extend(startNode(by(on(lines, at))), scope), (node) => {
+        found.nodes[at] = node
+        return found.balancer.lead(...found.nodes.map(({ port }) => port))
       })
-    return { redis, nodes, lines, balancer, replace }
+    return { ...found, redis, lines, replace }
   })
 
 const on = <A>(all: ReadonlyArray<A>, at: number): A => {
@@ -59,17 +55,6 @@ const on = <A>(all: ReadonlyArray<A>, at: number): A => {
 /** A client of the SDK, on this node. */
 const user = (node: { readonly port: number }, name: string): Effect.Effect<Sdk, never, Scope.Scope> =>
   Effect.tap(sdk({ url: urlOf(node) }, { token: name }), (client) => client.connect)
-
-const names = (presence: Readonly<Record<string, { readonly user: string }>>): ReadonlyArray<string> =>
-  Object.values(presence).map(({ user }) => user).sort()
-
-/** Waits until the node says that exactly these users are in the channel. */
-const present = (node: { readonly port: number }, channel: string, users: ReadonlyArray<string>) =>
-  eventuallyEffect(Effect.match(Effect.zip(HubNode.presence(node, channel), HubNode.presenceStats(node, channel)), {
-    onFailure: () => false,
-    onSuccess: ([there, { num_clients }]) =>
-      num_clients === users.length && JSON.stringify(names(there)) === JSON.stringify([...users].sort())
-  }))
 
 describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
   it.scopedLive("a publication by any node reaches all subscribers, in one order", () =>
@@ -161,7 +146,7 @@ describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
       yield* present(stays, "room:x", ["user 0", "user 1", "user 2", "user 3"])
       yield* gone.kill
       const lives = Effect.map(HubNode.presence(stays, "room:x"), (there) => {
-        assert.includeMembers([...names(there)], ["user 1", "user 3"])
+        assert.includeMembers(Object.values(there).map(({ user }) => user), ["user 1", "user 3"])
         return Object.keys(there).length === 2
       })
       yield* eventuallyEffect(Effect.orDie(lives))
@@ -169,63 +154,24 @@ describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
     }))
 })
 
-const clients = 12
-const channel = "kept:load"
-
-/** What a fault is done to, and what it may wait for. */
-interface Load extends Cluster {
-  readonly publisher: Publisher
-}
-
-/**
- * Publishes 200 times a second to clients on three nodes, while the fault happens. Whatever it is: each client sees each
- * offset once and in order or is told that it cannot, and within 10 seconds after the fault is over one can publish.
- */
-const under = (fault: (load: Load) => Effect.Effect<void>, args: ReadonlyArray<string> = []) =>
+/** The first of them is away after this, and says so; the others never were. */
+const alone = (nodes: ReadonlyArray<HubNode.HubNode>, until: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.gen(function*() {
-    const found = yield* cluster(3, args)
-    const { balancer } = found
-    const all = yield* Effect.forEach(
-      Array.from({ length: clients }, (_, n) => `user ${n}`),
-      (name) => witness(balancer, name, channel),
-      { concurrency: "unbounded" }
-    )
-    const { publisher, stop } = yield* Publisher.make(balancer, channel)
-    yield* publisher.next(200)
-    yield* fault({ ...found, publisher })
-    yield* isBack(found)
-    yield* publisher.next(200)
-    yield* stop
-    const top = yield* Effect.retry(HubNode.top(balancer, channel), { times: 50 })
-    yield* Effect.forEach(all, (one) => reached(one, top), { concurrency: "unbounded", discard: true })
-    const ledger = new Ledger()
-    publisher.check(ledger)
-    for (const one of all) one.check(ledger)
-    yield* present(balancer, channel, all.map(({ name }) => name))
-    const sum = (of: "recovered" | "told") => all.reduce((sum, { starts }) => sum + starts[of], 0)
-    return { failed: publisher.done.failed, recovered: sum("recovered"), told: sum("told") }
-  })
-
-/** One can publish by each node that lives. */
-const isBack = ({ nodes }: Cluster) =>
-  Effect.suspend(() =>
-    Effect.forEach(
-      nodes.filter(({ isAlive }) => isAlive()),
-      (node) => Effect.retry(HubNode.publish(node, "kept:other", "back"), Schedule.spaced("20 millis")),
-      { concurrency: "unbounded", discard: true }
-    )
-  ).pipe(Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("cannot publish") }), Effect.orDie)
-
-const reached = (one: Witness, top: HubNode.Position) =>
-  Effect.timeoutFailCause(one.reached(top), {
-    duration: "20 seconds",
-    onTimeout: () => Cause.die(`${one.name} is at ${one.position}, and the stream at ${top.epoch} ${top.offset}`)
+    const [lost, ...others] = nodes
+    if (lost === undefined) return assert.fail("no node")
+    const said = yield* Effect.forEach(others, (node) => watching(node, Effect.zipRight(until, away(lost))), {
+      concurrency: "unbounded"
+    })
+    for (const one of said) assert.deepStrictEqual([...new Set(one)], [true])
   })
 
 describe.runIf(isRedisInstalled)("while 200 are published per second to twelve clients on three nodes", () => {
   it.scopedLive("a node is killed: its clients go on elsewhere", () =>
     Effect.gen(function*() {
-      const { recovered, told } = yield* under(({ nodes }) => on(nodes, 0).kill)
+      const { recovered, told } = yield* under(
+        yield* cluster(3),
+        ({ nodes }) => on(nodes, 0).kill
+      )
       assert.isAtLeast(recovered, clients / 3)
       assert.strictEqual(told, 0)
     }))
@@ -234,37 +180,39 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
   for (const [how, args] of [["empty", []], ["with its data", ["--appendonly", "yes"]]] as const) {
     it.scopedLive(`Redis is killed, and comes back ${how}: everybody is told`, () =>
       Effect.gen(function*() {
-        const { failed, told } = yield* under(
-          ({ publisher, redis }) => Effect.all([redis.kill, publisher.fails(100), redis.start], { discard: true }),
-          args
+        const { failed, reconnected, told } = yield* under(
+          yield* cluster(3, args),
+          ({ nodes, publisher, redis }) =>
+            Effect.all([redis.kill, publisher.fails(100), away(...nodes), redis.start], { discard: true })
         )
         assert.isAtLeast(failed, 100)
         assert.strictEqual(told, clients)
+        assert.deepStrictEqual(reconnected, [true, true, true])
       }))
   }
 
   it.scopedLive("a node is cut off from Redis", () =>
     Effect.gen(function*() {
-      const { recovered, told } = yield* under(({ lines, publisher }) =>
-        Effect.all([on(lines, 0).cut, publisher.fails(100), on(lines, 0).mend], { discard: true })
-      )
+      const { reconnected, recovered, told } = yield* under(yield* cluster(3), ({ lines, nodes, publisher }) =>
+        Effect.all([on(lines, 0).cut, alone(nodes, publisher.fails(100)), on(lines, 0).mend], { discard: true }))
       assert.isAtLeast(recovered, clients / 3)
       assert.strictEqual(told, 0)
+      assert.deepStrictEqual(reconnected, [true, false, false])
     }))
 
   it.scopedLive("nothing passes between a node and Redis, and nobody is told", () =>
     Effect.gen(function*() {
-      const { told } = yield* under(({ lines, publisher }) =>
-        Effect.all([on(lines, 0).freeze, publisher.fails(200), on(lines, 0).thaw], { discard: true })
-      )
+      const { told } = yield* under(yield* cluster(3), ({ lines, nodes, publisher }) =>
+        Effect.all([on(lines, 0).freeze, alone(nodes, publisher.fails(200)), on(lines, 0).thaw], { discard: true }))
       assert.strictEqual(told, 0)
     }))
 
   it.scopedLive("Redis stops for a while", () =>
     Effect.gen(function*() {
-      const { told } = yield* under(({ publisher, redis }) =>
-        Effect.all([redis.signal("SIGSTOP"), publisher.fails(300), redis.signal("SIGCONT")], { discard: true })
-      )
+      const { told } = yield* under(yield* cluster(3), ({ nodes, publisher, redis }) =>
+        Effect.all([redis.signal("SIGSTOP"), publisher.fails(300), away(...nodes), redis.signal("SIGCONT")], {
+          discard: true
+        }))
       assert.strictEqual(told, 0)
     }))
 
@@ -276,7 +224,7 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
       const next = random(seed)
       const whole = (n: number) => Math.floor(next() * n)
       let restarts = 0
-      const once = ({ lines, nodes, publisher, redis, replace }: Load): Effect.Effect<void> => {
+      const once = ({ lines, nodes, publisher, redis, replace }: Cluster & Load): Effect.Effect<void> => {
         const at = whole(nodes.length)
         const line = on(lines, at)
         const failures = publisher.fails(1 + whole(300))
@@ -296,12 +244,11 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
             return Effect.all([redis.kill, failures, redis.start], { discard: true })
         }
       }
-      const { told } = yield* under((load) =>
+      const { told } = yield* under(yield* cluster(3), (load) =>
         Effect.repeatN(
           Effect.zipRight(Effect.suspend(() => once(load)), Effect.zipRight(isBack(load), load.publisher.next(50))),
           rounds - 1
-        )
-      )
+        ))
       if (restarts === 0) assert.strictEqual(told, 0)
       else assert.isAtLeast(told, clients)
     }), 1_800_000)

@@ -5,6 +5,7 @@ import { ProtocolError } from "../../src/channels/ProtocolCode.js"
 import {
   connected,
   inSeconds,
+  namespaces,
   type Sdk,
   sdk,
   serve,
@@ -79,6 +80,29 @@ describe("publishing", () => {
       assert.deepStrictEqual(yield* api("publish", { channel: "kept:x", data: 2, idempotency_key: "k" }), first)
       yield* api("publish", { channel: "kept:x", data: 3, idempotency_key: "l" })
       assert.deepStrictEqual(yield* sub.data(2), [1, 3])
+    }))
+
+  it.scopedLive("a version that is not newer is not published; where it could not be told, it is refused", () =>
+    Effect.gen(function*() {
+      const merged = { ...namespaces.namespaces.kept, coalesceWindow: "1 second" }
+      const { api, server } = yield* start({ namespaces: { ...namespaces.namespaces, merged } })
+      const sub = yield* (yield* connected(server)).subscribe("kept:x")
+      const publish = (channel: string, version: number, more: object = {}) =>
+        api("publish", { channel, data: version, version, ...more })
+      const first = yield* publish("kept:x", 7)
+      assert.deepStrictEqual(yield* publish("kept:x", 6), first)
+      assert.deepStrictEqual(yield* publish("kept:x", 7), first)
+      yield* publish("kept:x", 1, { version_epoch: "again" })
+      assert.deepStrictEqual(yield* sub.data(2), [7, 1])
+      assert.deepStrictEqual(yield* publish("x", 1), refused(108, "not available: a version needs history"))
+      assert.deepStrictEqual(
+        yield* publish("kept:x", 8, { skip_history: true }),
+        refused(108, "not available: a version needs history")
+      )
+      assert.deepStrictEqual(
+        yield* publish("merged:x", 1),
+        refused(108, "not available: a channel with a coalesceWindow has no versions")
+      )
     }))
 
   it.scopedLive("broadcast reaches each channel, and says which there is not", () =>

@@ -60,6 +60,7 @@ const accepted: ReadonlyArray<Environment> = [
   { HUB_CLIENT_QUEUE_MAX_SIZE: "0" },
   { HUB_CLIENT_QUEUE_MAX_SIZE: "5", HUB_OUTBOX_BYTES: "5" },
   { HUB_CLIENT_CHANNEL_LIMIT: "0" },
+  { HUB_CLIENT_PRESENCE_INTERVAL: "1 second", HUB_CLIENT_PRESENCE_TTL: "2 seconds" },
   news({ coalesceWindow: 0, historyTtl: "1 hour", historySize: 1, forceRecovery: true }),
   news({ coalesceWindow: "1 milli", channelRegex: "^a" }),
   { ...news({}), HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true", HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE: "news" }
@@ -80,6 +81,8 @@ const refused: ReadonlyArray<readonly [environment: Environment, name: string]> 
   [{ HUB_CLIENT_TOKEN_JWKS_URL: "https://:" }, "HUB_CLIENT_TOKEN_JWKS_URL"],
   [{ HUB_CLIENT_PING_INTERVAL: "30500" }, "HUB_CLIENT_PING_INTERVAL"],
   [{ HUB_CLIENT_PONG_TIMEOUT: "25 seconds" }, "HUB_CLIENT_PONG_TIMEOUT"],
+  [{ HUB_CLIENT_STALE_TIMEOUT: "0" }, "HUB_CLIENT_STALE_TIMEOUT"],
+  [{ HUB_CLIENT_PRESENCE_INTERVAL: "60 seconds" }, "HUB_CLIENT_PRESENCE_TTL"],
   [{ HUB_CLIENT_QUEUE_MAX_SIZE: "5", HUB_OUTBOX_BYTES: "6" }, "HUB_CLIENT_QUEUE_MAX_SIZE"],
   [{ HUB_CLIENT_QUEUE_MAX_SIZE: "0", HUB_OUTBOX_BYTES: "6" }, "HUB_CLIENT_QUEUE_MAX_SIZE"],
   [{ HUB_HEARTBEAT_TIMEOUT: "0" }, "HUB_HEARTBEAT_TIMEOUT"],

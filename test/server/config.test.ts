@@ -2,7 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { HubConfig } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { hostname } from "node:os"
+import * as ChannelsConfig from "../../src/channels/ChannelsConfig.js"
 import * as CommandLine from "../../src/server/CommandLine.js"
+import * as LibraryOptions from "../../src/server/LibraryOptions.js"
 import * as Server from "../../src/server/Server.js"
 import { load } from "../../src/server/ServerConfig.js"
 import { settings } from "../../src/server/Settings.js"
@@ -17,6 +20,7 @@ describe("ServerConfig", () => {
     Effect.gen(function*() {
       const config = yield* load(new Map(), { PATH: "/bin", HUB_SERVICE_HOST: "10.0.0.1" })
       assert.deepStrictEqual(config, {
+        name: hostname(),
         host: "127.0.0.1",
         port: 8000,
         origins: "same",
@@ -36,9 +40,7 @@ describe("ServerConfig", () => {
             issuer: undefined,
             leeway: 0
           },
-          pingInterval: 25_000,
-          pongTimeout: 8000,
-          channelLimit: 128,
+          options: {},
           personalChannel: { enabled: false, namespace: "", singleConnection: false }
         },
         apiKeys: [],
@@ -112,6 +114,44 @@ describe("ServerConfig", () => {
       const others = ["HUB_HOST", "HUB_PORT", "HUB_ALLOWED_ORIGINS", "HUB_TRUSTED_PROXIES"]
       const limits = settings.filter(({ path: [section] }) => section === "limits" || section === "http")
       assert.sameMembers(limits.map(({ variable }) => variable), [...Object.keys(given), ...others])
+    }))
+
+  it.effect("every option of channels can be set, and those that have none switched off", () =>
+    Effect.gen(function*() {
+      const given = {
+        HUB_CLIENT_PING_INTERVAL: "10 seconds",
+        HUB_CLIENT_PONG_TIMEOUT: "1 second",
+        HUB_CLIENT_STALE_TIMEOUT: "2 seconds",
+        HUB_CLIENT_EXPIRED_DELAY: "3000",
+        HUB_CLIENT_CHANNEL_LIMIT: "0",
+        HUB_CLIENT_USER_CONNECTIONS: "4",
+        HUB_CLIENT_PRESENCE_INTERVAL: "5 seconds",
+        HUB_CLIENT_PRESENCE_TTL: "6 seconds",
+        HUB_CLIENT_POSITION_CHECK_INTERVAL: "7 seconds",
+        HUB_CLIENT_RECOVERY_LIMIT: "8",
+        HUB_CLIENT_HISTORY_LIMIT: "0",
+        HUB_NODE_NAME: "nine"
+      }
+      const config = Either.getOrThrow(
+        ChannelsConfig.make(LibraryOptions.channels(yield* load(new Map(), given)))
+      )
+      assert.deepStrictEqual(config, {
+        insecure: true,
+        name: "nine",
+        version: "",
+        pingInterval: 10_000,
+        pongTimeout: 1000,
+        staleTimeout: 2000,
+        expiredDelay: 3000,
+        channelLimit: Infinity,
+        userConnections: 4,
+        presenceInterval: 5000,
+        presenceTtl: 6000,
+        positionCheckInterval: 7000,
+        recoveryLimit: 8,
+        historyLimit: Infinity,
+        personalChannel: undefined
+      })
     }))
 
   it.effect("origins are written as browsers write them", () =>

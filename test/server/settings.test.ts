@@ -63,14 +63,14 @@ const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: 
   }
   if (key === "nodeTimeout") return three((n) => [`${n} seconds`, n * 1000])
   if (key === "namespace") return same("news", "sport", "chat_1")
-  if (key === "pingInterval") return three((n) => [`${n} minutes`, n * 60_000])
+  if (["pingInterval", "presenceTtl"].includes(key)) return three((n) => [`${n} minutes`, n * 60_000])
   switch (setting.kind) {
     case "boolean":
       return [["true", true], ["false", false], ["true", true]]
     case "list":
       return three((n) => [`first${n},second`, [`first${n}`, "second"]])
     case "json":
-      return three((n) => [`{"withoutNamespace":{"historySize":${n}}}`, { withoutNamespace: { historySize: n } }])
+      return three((n) => [`{"withoutNamespace":{"publishRate":${n}}}`, { withoutNamespace: { publishRate: n } }])
     case "text":
       return three((n) => [`value-${n}`, `value-${n}`])
     case "number":

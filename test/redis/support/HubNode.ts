@@ -117,6 +117,24 @@ const ask = <A>(port: number, method: string, params: unknown): Effect.Effect<A,
     )
   )
 
+const get = (at: { readonly port: number }, path: string): Effect.Effect<Response, Unanswered> =>
+  Effect.tryPromise({
+    try: (signal) => fetch(`http://127.0.0.1:${at.port}${path}`, { signal }),
+    catch: (cause) => new Unanswered({ method: path, code: undefined, reason: String(cause) })
+  })
+
+/** Whether a node says that it can do its work. */
+export const ready = (at: { readonly port: number }): Effect.Effect<boolean> =>
+  Effect.match(get(at, "/ready"), { onFailure: () => false, onSuccess: ({ status }) => status === 200 })
+
+/** What a metric without labels says. */
+export const metric = (at: { readonly port: number }, name: string): Effect.Effect<number> =>
+  get(at, "/metrics").pipe(
+    Effect.flatMap((response) => Effect.promise(() => response.text())),
+    Effect.map((text) => Number(new RegExp(`^${name} (.*)$`, "m").exec(text)?.[1])),
+    Effect.orDie
+  )
+
 export interface Position {
   readonly offset: number
   readonly epoch: string

@@ -1,4 +1,4 @@
-/** A node of the hub as a program of its own: websocket and server API, over Redis. Its settings are JSON in NODE. */
+/** A node of the hub as a program of its own: websocket, server API and probes, over Redis. Its settings are JSON in NODE. */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
@@ -13,6 +13,9 @@ import { mount } from "../../../src/channels/Channels.js"
 import * as ChannelsLive from "../../../src/channels/ChannelsLive.js"
 import * as NodeServerApi from "../../../src/node/NodeServerApi.js"
 import * as Redis from "../../../src/redis/Redis.js"
+import { RedisConnection } from "../../../src/redis/RedisConnection.js"
+import { Readiness } from "../../../src/server/Backend.js"
+import * as Probes from "../../../src/server/Probes.js"
 import { apiKey, type NodeSettings } from "./HubNode.js"
 
 const settings: NodeSettings = JSON.parse(process.env["NODE"] ?? "{}")
@@ -27,10 +30,21 @@ const authenticator = Layer.succeed(Authenticator, {
   subscribe: () => Effect.succeed({})
 })
 
-const routes = Layer.merge(
+const routes = Layer.mergeAll(
+  Probes.routes,
   NodeUpgrade.layer("/connection/websocket", { origins: "any", ...mount }),
   NodeServerApi.layer({ keys: [Redacted.make(apiKey)] })
 )
+
+/** As the program does it. */
+const readiness = Layer.effect(
+  Readiness,
+  Effect.map(RedisConnection, ({ isConnected }) => ({
+    start: undefined,
+    trouble: Effect.map(isConnected, (is) => is ? undefined : "Redis does not answer")
+  }))
+)
+const backend = Layer.provideMerge(readiness, Redis.layer(settings.redis))
 
 const listening = Layer.effectDiscard(
   Effect.flatMap(
@@ -42,7 +56,7 @@ const listening = Layer.effectDiscard(
 const program = listening.pipe(
   Layer.provideMerge(HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
   Layer.provide(ChannelsLive.layer(settings.channels)),
-  Layer.provide([Redis.layer(settings.redis), authenticator]),
+  Layer.provide([backend, authenticator]),
   Layer.provide(Hub.layer({ messagesPerSecond: "off" })),
   Layer.provide(NodeHttpServer.layer(() => NodeGuard.createServer(), { host: "127.0.0.1", port: 0 }))
 )
