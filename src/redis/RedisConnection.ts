@@ -137,6 +137,7 @@ export const make = (
 ): Effect.Effect<RedisConnection["Type"], InvalidOption, Scope.Scope> =>
   Effect.gen(function*() {
     const config = yield* Options.make(options)
+    yield* Metrics.touch
     const listeners = new Listeners()
     const connected = yield* Deferred.make<void>()
     const shards = topologyOf(config, listeners, () => Deferred.unsafeDone(connected, Effect.void))

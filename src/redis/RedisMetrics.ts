@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
@@ -109,3 +110,18 @@ export const reconnects = counter("reconnects_total", "Connections made again af
  * @category metrics
  */
 export const resubscribes = counter("resubscribes_total", "Names subscribed again")
+
+/**
+ * A metric exists from its first use: after this, whoever reads them sees zeros from the start.
+ *
+ * @internal
+ */
+export const touch: Effect.Effect<void> = Effect.all([
+  Metric.value(published),
+  Metric.value(messages),
+  Metric.value(unreadable),
+  Metric.value(lag),
+  Metric.value(connections),
+  Metric.value(reconnects),
+  Metric.value(resubscribes)
+], { discard: true })

@@ -127,11 +127,12 @@ const get = (at: { readonly port: number }, path: string): Effect.Effect<Respons
 export const ready = (at: { readonly port: number }): Effect.Effect<boolean> =>
   Effect.match(get(at, "/ready"), { onFailure: () => false, onSuccess: ({ status }) => status === 200 })
 
-/** What a metric without labels says. */
+/** What a metric without labels says: it does from the start. */
 export const metric = (at: { readonly port: number }, name: string): Effect.Effect<number> =>
   get(at, "/metrics").pipe(
     Effect.flatMap((response) => Effect.promise(() => response.text())),
     Effect.map((text) => Number(new RegExp(`^${name} (.*)$`, "m").exec(text)?.[1])),
+    Effect.filterOrDieMessage((value) => !Number.isNaN(value), `there is no ${name}`),
     Effect.orDie
   )
 
