@@ -135,8 +135,9 @@ export type BrokerEvent =
  *    published after `subscribe` completed is heard, or a `Gap` is.
  * 7. What `publish` returned a position for is in the history that is read afterwards.
  * 8. A publication whose version is not above the last one of its stream, in the same version epoch or none, is not made
- *    and gets the position of the newest. The last version is known for `metaTtl` after it, as long as the stream is not
- *    lost, and though its history is removed.
+ *    and gets the position of the newest. The last version is known for `metaTtl` after it was published, or published in
+ *    vain, as long as the stream is not lost, and though its history is removed. An idempotency key is looked at first
+ *    (law 5), also one whose publication was not made for its version.
  *
  * @since 1.0.0
  * @category tags

@@ -250,7 +250,7 @@ export class Members {
         // Compared at the next look.
         channel.checkAt = 1
         // What lost publications may have lost who is there.
-        for (const { session } of channel.subscriptions.values()) session.renewPresenceSoon()
+        for (const { present, session } of channel.subscriptions.values()) if (present) session.renewPresenceSoon()
       }
     }
   }

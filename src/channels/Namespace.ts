@@ -191,7 +191,8 @@ export interface Access {
   readonly anonymous: boolean
 }
 
-const millis = (input: number | string | undefined, fallback: number): number =>
+/** @internal */
+export const millis = (input: number | string | undefined, fallback: number): number =>
   input === undefined ? fallback : Duration.toMillis(Option.getOrThrow(Duration.decodeUnknown(input)))
 
 const rate = (limit: number | undefined): number => limit === undefined || limit === 0 ? Infinity : limit

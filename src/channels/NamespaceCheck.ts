@@ -56,8 +56,12 @@ const conflicts = (path: string, options: Namespace.NamespaceOptions): ReadonlyA
     // Half of a history is none, which nobody who asks for one expects.
     const { historySize, historyTtl } = options
     const half = "or 0 for no history"
-    if (historySize && historyTtl === undefined) wrong("historyTtl", `a value beside historySize, ${half}`)
-    if (historyTtl && historySize === undefined) wrong("historySize", `a value beside historyTtl, ${half}`)
+    if (historySize !== undefined && historySize > 0 && historyTtl === undefined) {
+      wrong("historyTtl", `a value beside historySize, ${half}`)
+    }
+    if (historySize === undefined && Namespace.millis(historyTtl, 0) > 0) {
+      wrong("historySize", `a value beside historyTtl, ${half}`)
+    }
   }
   // Where nothing may be lost, nothing may be dropped.
   if (lossless !== undefined && overflow !== "disconnect") {

@@ -15,7 +15,7 @@ import * as Coalesce from "../core/Coalesce.js"
 import { Hub } from "../core/Hub.js"
 import type { Disconnect, InvalidOption } from "../core/HubError.js"
 import { Authenticator } from "./Authenticator.js"
-import { Broker, BrokerError, type BrokerPublish, type History, type HistoryRequest, type Version } from "./Broker.js"
+import { Broker, BrokerError, type BrokerPublish, type History, type HistoryRequest } from "./Broker.js"
 import type { Caller, ChannelHandler, HistoryOptions, PublishOptions } from "./Channels.js"
 import * as ChannelsConfig from "./ChannelsConfig.js"
 import { Cluster } from "./Cluster.js"
@@ -142,7 +142,7 @@ export class Node {
   ): Effect.Effect<A, ProtocolError> {
     const publication = publicationOf(namespace, data, options, info)
     if (publication === undefined) return Effect.fail(notJson())
-    const refused = publication.version && versionProblem(namespace, publication.version, publication)
+    const refused = versionProblem(namespace, options, publication)
     if (refused !== undefined) return Effect.fail(refused)
     const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
     return coalescer === undefined
@@ -301,11 +301,13 @@ const notJson = () => badRequest("the data is not JSON")
 
 const versionProblem = (
   { coalesceWindow }: Namespace.Namespace,
-  { number }: Version,
+  { version, versionEpoch }: PublishOptions,
   { stream }: BrokerPublish
 ): ProtocolError | undefined =>
-  !Number.isSafeInteger(number) || number < 1
-    ? badRequest(`a version must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, not ${number}`)
+  version === undefined
+    ? versionEpoch === undefined ? undefined : badRequest("an epoch of versions needs a version")
+    : !Number.isSafeInteger(version) || version < 1
+    ? badRequest(`a version must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, not ${version}`)
     : stream === undefined
     ? notAvailable("a version needs history")
     : coalesceWindow > 0

@@ -98,9 +98,6 @@ const publishing = (
   request: Publishing
 ): Effect.Effect<{ readonly data: unknown; readonly options: PublishOptions }, ProtocolError> =>
   Effect.gen(function*() {
-    const version = request.version === 0 ? undefined : request.version
-    const versionEpoch = present(request.version_epoch)
-    if (versionEpoch !== undefined && version === undefined) return yield* badRequest("version_epoch needs a version")
     const data = yield* jsonOf("data", request.data, request.b64data)
     if (data === undefined) return yield* badRequest("data is missing")
     return {
@@ -109,8 +106,8 @@ const publishing = (
         tags: request.tags,
         skipHistory: request.skip_history,
         idempotencyKey: present(request.idempotency_key),
-        version,
-        versionEpoch
+        version: request.version === 0 ? undefined : request.version,
+        versionEpoch: present(request.version_epoch)
       }
     }
   })

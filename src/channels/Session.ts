@@ -320,23 +320,25 @@ export class Session {
     }
   }
 
-  /** Its presence may be lost. Of many sessions not all do it at once: it takes a quarter of the interval. */
+  /** Its presence may be lost. Within a quarter of the interval, so that many sessions do not do it at once. */
   renewPresenceSoon(): void {
-    const soon = this.node.now() + Math.random() * this.node.config.presenceInterval / 4
-    this.presenceAt = Math.min(this.presenceAt, soon)
+    const soon = this.node.config.presenceInterval / 4
+    const now = this.node.now()
+    // One that is soon already stays, in how many channels ever it was lost.
+    if (this.presenceAt > now + soon) this.presenceAt = now + Math.random() * soon
   }
 
   private renewPresence(): void {
     const present = [...this.subscriptions.values()].filter(({ present }) => present)
     if (present.length === 0) return
+    const failed = (error: ProtocolError) =>
+      Effect.suspend(() => {
+        this.renewPresenceSoon()
+        return this.node.complain("presence", error)
+      })
     const renew = (subscription: Subscription) =>
-      subscription.status === "Live" ? Subscribing.addPresence(subscription) : Effect.void
-    this.node.fork(this.change(
-      Effect.catchAll(
-        Effect.forEach(present, renew, { discard: true }),
-        (error) => this.node.complain("presence", error)
-      )
-    ))
+      subscription.status === "Live" ? Effect.catchAll(Subscribing.addPresence(subscription), failed) : Effect.void
+    this.node.fork(this.change(Effect.forEach(present, renew, { discard: true })))
   }
 
   /** A publication is missing: the client subscribes again from its position, or connects again. */

@@ -24,7 +24,7 @@ const handleOf = (socket: Duplex): Handle | undefined =>
     : undefined
 
 /**
- * Gives the kernel what it takes at once, by the socket's file descriptor, and the rest to the socket. A fifth of what a
+ * Gives the kernel what it takes at once, by the socket's file descriptor, and the rest to the socket. A tenth of what a
  * small write costs is Node's stream, its request and its callback, which nobody needs when everything is taken. The
  * descriptor is not documented, so whatever has none, or is not a plain socket, is written to as ever. `bytesWritten` of
  * the socket does not count what went this way.
@@ -34,7 +34,7 @@ const handleOf = (socket: Duplex): Handle | undefined =>
 export class DirectStream implements ByteStream {
   private readonly socket: Duplex
   private readonly handle: Handle
-  private fd = -1
+  private isReady = false
 
   private constructor(socket: Duplex, handle: Handle) {
     this.socket = socket
@@ -47,10 +47,10 @@ export class DirectStream implements ByteStream {
     return handle && new DirectStream(socket, handle)
   }
 
-  /** For one write, before anybody else's code runs: a descriptor that is closed meanwhile may be another file's. */
+  /** For one write, before anything else is written: what the socket holds must not be overtaken. */
   ready(): ByteStream {
     if (this.socket.writableLength > 0) return this.socket
-    this.fd = this.handle.fd
+    this.isReady = true
     return this
   }
 
@@ -65,9 +65,10 @@ export class DirectStream implements ByteStream {
 
   /** How many bytes the kernel took. */
   private take(bytes: Uint8Array): number {
-    const { fd } = this
-    if (fd < 0) return 0
-    this.fd = -1
+    // Asked for at the last moment: that of a socket that was closed since may be another file's.
+    const { fd } = this.handle
+    if (!this.isReady || fd < 0) return 0
+    this.isReady = false
     try {
       return writeSync(fd, bytes)
     } catch {

@@ -1,10 +1,9 @@
 /**
  * What Redis does for a broker, in one step each.
  *
- * A channel has two keys: `m`, its position as `offset:epoch`, and `s`, a list of its newest publications, of which the
- * last one has that offset (a stream of Redis costs several times as much); where publications have versions, `v`, the
- * last one as `epoch of the stream, number, epoch of versions`; and one for each idempotency key, which holds the position
- * that was returned, or nothing. An epoch ends in the name of the server's run: what a server
+ * The keys of a channel: `m`, its position as `offset:epoch`; `s`, a list of its newest publications, of which the last
+ * one has that offset (a stream of Redis costs several times as much); `v`, if there was one, the last version as `epoch of
+ * the stream, number, epoch of versions`; and one for each idempotency key, with the position that was returned, or nothing. An epoch ends in the name of the server's run: what a server
  * remembers of an earlier run may be old, and offsets would be given twice.
  *
  * @since 1.0.0
@@ -95,7 +94,12 @@ ${position}
 local known = m and redis.call('GET', KEYS[3])
 if known then
   local of, number, epoch = string.match(known, '^(%S+) (%d+) (.*)$')
-  if of == e and (ARGV[9] == '' or ARGV[9] == epoch) and tonumber(ARGV[8]) <= tonumber(number) then return m end
+  if of == e and (ARGV[9] == '' or ARGV[9] == epoch) and tonumber(ARGV[8]) <= tonumber(number) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+    redis.call('PEXPIRE', KEYS[3], ARGV[5])
+    if KEYS[4] then redis.call('SET', KEYS[4], m, 'PX', ARGV[6]) end
+    return m
+  end
 end
 redis.call('RPUSH', KEYS[2], ARGV[7])
 s = s + 1

@@ -112,7 +112,7 @@ export const reconnects = counter("reconnects_total", "Connections made again af
 export const resubscribes = counter("resubscribes_total", "Names subscribed again")
 
 /**
- * A metric exists from its first use: after this, whoever reads them sees zeros from the start.
+ * A metric exists from its first use: after this, whoever reads those without a label sees zeros from the start.
  *
  * @internal
  */

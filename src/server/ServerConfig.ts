@@ -36,19 +36,16 @@ export interface TokenConfig {
 }
 
 /** Settings that are options of the channels service by the same name. */
-const channelOptions = [
+const channelTimes = [
   "pingInterval",
   "pongTimeout",
   "staleTimeout",
   "expiredDelay",
-  "channelLimit",
-  "userConnections",
   "presenceInterval",
   "presenceTtl",
-  "positionCheckInterval",
-  "recoveryLimit",
-  "historyLimit"
+  "positionCheckInterval"
 ] as const
+const channelCounts = ["channelLimit", "userConnections", "recoveryLimit", "historyLimit"] as const
 
 /**
  * Clients of channels.
@@ -58,7 +55,7 @@ export interface ClientConfig {
   readonly insecure: boolean
   readonly token: TokenConfig
   /** What was given of them, with times in milliseconds. */
-  readonly options: Readonly<Partial<Record<typeof channelOptions[number], number>>>
+  readonly options: Readonly<Partial<Record<typeof channelTimes[number] | typeof channelCounts[number], number>>>
   readonly personalChannel: {
     readonly enabled: boolean
     readonly namespace: string
@@ -135,10 +132,10 @@ const clientOf = (client: NonNullable<Configuration["client"]>, insecure: boolea
     issuer: client.token?.issuer,
     leeway: time(client.token?.leeway, 0)
   },
-  options: Object.fromEntries(channelOptions.flatMap((key) => {
-    const given = client[key]
-    return given === undefined ? [] : [[key, millis(given)]]
-  })),
+  options: Object.fromEntries([
+    ...channelTimes.map((key) => [key, client[key] === undefined ? undefined : millis(client[key])] as const),
+    ...channelCounts.map((key) => [key, client[key]] as const)
+  ].filter(([, value]) => value !== undefined)),
   personalChannel: {
     enabled: client.personalChannel?.enabled ?? false,
     namespace: client.personalChannel?.namespace ?? "",

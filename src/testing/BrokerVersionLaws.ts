@@ -75,7 +75,11 @@ export const versionLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
           yield* same("its history is removed", yield* publish(5), 1)
           yield* wait(1.5)
           yield* same("its history is over", yield* publish(5), 1)
+          const { position: before } = yield* node.history(channel, { stream: short })
           yield* loseIt
+          // It is there again, by somebody who knows of no versions.
+          const { position: after } = yield* node.history(channel, { stream: short })
+          yield* same("has another epoch", after.epoch !== before.epoch, true)
           yield* same("the stream is lost", yield* publish(1), 1)
           yield* wait(2.5)
         }
@@ -83,7 +87,7 @@ export const versionLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
   ),
 
   on(
-    "8: with a key, what was made with it is the result",
+    "8: a key is looked at first, and what was said of it is said again",
     ({ channel, node, same, stream, tick }) =>
       Effect.gen(function*() {
         const publish = (key: string, number: number) =>
@@ -101,6 +105,7 @@ export const versionLaws = <R>(on: OnStage<R>): ReadonlyArray<BrokerLaw<R>> => [
         yield* same("another key, newer", yield* publish("b", 2), 2)
         yield* same("the first key, newer", yield* publish("a", 3), 1)
         yield* same("another key, not newer", yield* publish("c", 2), 2)
+        yield* same("its key, newer", yield* publish("c", 9), 2)
       })
   ),
 

@@ -109,6 +109,7 @@ const right: ReadonlyArray<ChannelsOptions> = [
   { pongTimeout: 0, pingInterval: "1 second" },
   { presenceInterval: 1, presenceTtl: 2, expiredDelay: 0, channelLimit: 0, recoveryLimit: 0 },
   { namespaces: { "a-_1": { ...kept, allowRecovery: true, overflow: undefined }, news: { coalesceWindow: 1 } } },
+  { namespaces: { news: { historySize: 0 }, olds: { historyTtl: "0 seconds" } } },
   { withoutNamespace: { historySize: 0, historyTtl: "0 seconds", coalesceWindow: "0 millis" }, personalChannel: {} },
   { namespaces: { news: { channelRegex: "^\\p{Letter}+$" } }, personalChannel: { namespace: "news" } }
 ]

@@ -99,9 +99,13 @@ describe("a plain socket", () => {
       far.pause()
       const fd = descriptorOf(near)
       let filled = 0
-      assert.throws(() => {
-        for (;;) filled += writeSync(fd, Buffer.alloc(4096))
-      }, /EAGAIN/)
+      // What is acknowledged in between makes room once more.
+      for (let turn = 0; turn < 10; turn++) {
+        assert.throws(() => {
+          for (;;) filled += writeSync(fd, Buffer.alloc(4096))
+        }, /EAGAIN/)
+        yield* eventually(() => true)
+      }
       assert.strictEqual(near.writableLength, 0)
       streamOf(near).ready().write(Buffer.from("the rest"))
       assert.strictEqual(near.writableLength, 8)
@@ -195,7 +199,9 @@ describe("any other socket is written to by its stream", () => {
       const { near } = yield* pair
       assert.isDefined(DirectStream.of(near))
       class Counted extends Net.Socket {}
-      assert.isUndefined(DirectStream.of(new Counted()))
+      Object.setPrototypeOf(near, Counted.prototype)
+      assert.isUndefined(DirectStream.of(near))
+      Object.setPrototypeOf(near, Net.Socket.prototype)
       Object.assign(near, { write: near.write.bind(near) })
       assert.isUndefined(DirectStream.of(near))
     }))

@@ -94,6 +94,10 @@ describe("publishing", () => {
       assert.deepStrictEqual(yield* publish("kept:x", 7), first)
       yield* publish("kept:x", 1, { version_epoch: "again" })
       assert.deepStrictEqual(yield* sub.data(2), [7, 1])
+      assert.deepStrictEqual(
+        yield* publish("kept:x", 0, { version_epoch: "again" }),
+        refused(107, "bad request: an epoch of versions needs a version")
+      )
       assert.deepStrictEqual(yield* publish("x", 1), refused(108, "not available: a version needs history"))
       assert.deepStrictEqual(
         yield* publish("kept:x", 8, { skip_history: true }),

@@ -3,22 +3,42 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { buildSync } from "esbuild"
 import { spawn } from "node:child_process"
+import { mkdirSync, renameSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { ChannelsOptions } from "../../../src/channels/ChannelsConfig.js"
-import type * as Redis from "../../../src/redis/Redis.js"
 import { open } from "../../channels/support.js"
+import { apiKey, type NodeSettings } from "./NodeSettings.js"
 
 const root = fileURLToPath(new URL("../../..", import.meta.url))
-const entry = ["--import", "tsx", "--conditions=@effect-ws-hub/source", "test/redis/support/program.ts"]
 
-export const apiKey = "key of the tests"
-
-/** What a node is told. All of it is JSON. */
-export interface NodeSettings {
-  readonly redis: Redis.Options
-  readonly channels: ChannelsOptions
+/** In one file: the tests start some fifty nodes, and each would compile and look for all modules again. */
+const bundle = (): string => {
+  const { outputFiles: [file] } = buildSync({
+    absWorkingDir: root,
+    entryPoints: ["test/redis/support/program.ts"],
+    outfile: "node_modules/.cache/effect-ws-hub/node.mjs",
+    write: false,
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "esm",
+    conditions: ["@effect-ws-hub/source"],
+    // Modules that are not of this kind ask for parts of Node.
+    banner: { js: "import { createRequire } from \"node:module\"; const require = createRequire(import.meta.url)" }
+  })
+  if (file === undefined) throw new Error("There is no bundle.")
+  // Another test may just start it.
+  const mine = `${file.path}.${process.pid}`
+  mkdirSync(dirname(mine), { recursive: true })
+  writeFileSync(mine, file.contents)
+  renameSync(mine, file.path)
+  return file.path
 }
+
+const entry = bundle()
 
 /** Where everybody may do everything. `kept` holds more than any test publishes. */
 export const channels: ChannelsOptions = {
@@ -48,7 +68,7 @@ export const start = (settings: NodeSettings): Effect.Effect<HubNode, never, Sco
     let log = ""
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn(process.execPath, entry, {
+        spawn(process.execPath, [entry], {
           cwd: root,
           env: { PATH: process.env["PATH"], NODE: JSON.stringify(settings) },
           stdio: ["ignore", "pipe", "pipe"]

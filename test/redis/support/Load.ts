@@ -17,7 +17,7 @@ export interface Nodes {
   readonly balancer: Line
 }
 
-/** A node. What would hide that an event is missing, by finding out otherwise, comes too late to help. */
+/** A node that has reached Redis. What would hide that an event is missing, by finding out otherwise, comes too late to help. */
 export const startNode = (redis: Redis.Options): Effect.Effect<HubNode.HubNode, never, Scope.Scope> =>
   HubNode.start({
     redis: { ...redis, commandTimeout: "1 second" },
@@ -27,7 +27,7 @@ export const startNode = (redis: Redis.Options): Effect.Effect<HubNode.HubNode, 
       presenceTtl: "3 seconds",
       positionCheckInterval: "1 hour"
     }
-  })
+  }).pipe(Effect.tap((node) => eventuallyEffect(HubNode.ready(node))))
 
 /** A node for each. */
 export const startNodes = (redis: ReadonlyArray<Redis.Options>): Effect.Effect<Nodes, never, Scope.Scope> =>
@@ -78,10 +78,9 @@ export const watching = <A, E, R>(
 // --- the load
 
 export const clients = 12
-const channel = "kept:load"
 
 /** The channel that is published to. */
-export { channel as loaded }
+export const loaded = "kept:load"
 
 /** What a fault is done to, and what it may wait for. */
 export interface Load {
@@ -96,13 +95,12 @@ export interface Load {
 export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effect.Effect<void>) =>
   Effect.gen(function*() {
     const { balancer, nodes } = found
-    yield* Effect.forEach(nodes, (node) => eventuallyEffect(HubNode.ready(node)), { discard: true })
     const all = yield* Effect.forEach(
       Array.from({ length: clients }, (_, n) => `user ${n}`),
-      (name) => witness(balancer, name, channel),
+      (name) => witness(balancer, name, loaded),
       { concurrency: "unbounded" }
     )
-    const { publisher, stop } = yield* Publisher.make(balancer, channel)
+    const { publisher, stop } = yield* Publisher.make(balancer, loaded)
     yield* publisher.next(200)
     const connections = yield* open(nodes[0] ?? assert.fail("no node"))
     const reconnects = yield* Effect.forEach(nodes, reconnected)
@@ -110,12 +108,15 @@ export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effe
     yield* isBack(found)
     yield* publisher.next(200)
     yield* stop
-    const top = yield* Effect.retry(HubNode.top(balancer, channel), { times: 50 })
+    const top = yield* Effect.retry(HubNode.top(balancer, loaded), {
+      schedule: Schedule.spaced("20 millis"),
+      times: 500
+    })
     yield* Effect.forEach(all, (one) => reached(one, top), { concurrency: "unbounded", discard: true })
     const ledger = new Ledger()
     publisher.check(ledger)
     for (const one of all) one.check(ledger)
-    yield* present(balancer, channel, all.map(({ name }) => name))
+    yield* present(balancer, loaded, all.map(({ name }) => name))
     yield* Effect.forEach(alive(found), (node) => isThere(node, connections), { concurrency: "unbounded" })
     const again = yield* Effect.forEach(
       nodes,

@@ -16,7 +16,7 @@ import * as Redis from "../../../src/redis/Redis.js"
 import { RedisConnection } from "../../../src/redis/RedisConnection.js"
 import { Readiness } from "../../../src/server/Backend.js"
 import * as Probes from "../../../src/server/Probes.js"
-import { apiKey, type NodeSettings } from "./HubNode.js"
+import { apiKey, type NodeSettings } from "./NodeSettings.js"
 
 const settings: NodeSettings = JSON.parse(process.env["NODE"] ?? "{}")
 
