@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as TestClock from "effect/TestClock"
+import { BrokerError } from "../../src/channels/Broker.js"
 import * as BrokerMemory from "../../src/channels/BrokerMemory.js"
 import { mount } from "../../src/channels/Channels.js"
 import { Presence } from "../../src/channels/Presence.js"
@@ -648,9 +649,18 @@ describe("comparing positions with the stream", () => {
 })
 
 describe("presence that the store has lost", () => {
-  it.scoped("is back within a quarter of the interval after a gap, and not all at once", () =>
+  /** Twenty clients in a channel, of which the store forgets all; renewing fails so many times. */
+  const forgotten = (failures: number) =>
     Effect.gen(function*() {
-      const presence = yield* PresenceMemory.make
+      const store = yield* PresenceMemory.make
+      let left = 0
+      const presence = Presence.of({
+        ...store,
+        add: (...lease) =>
+          left-- > 0
+            ? Effect.fail(new BrokerError({ operation: "add presence", cause: "broken by the test" }))
+            : store.add(...lease)
+      })
       const server = yield* serve({
         shared: Layer.merge(BrokerMemory.layer, Layer.succeed(Presence, presence)),
         presenceInterval: "40 seconds",
@@ -664,16 +674,30 @@ describe("presence that the store has lost", () => {
       const there = Effect.map(presence.get("present:x"), ({ size }) => size)
       assert.strictEqual(yield* there, 20)
       for (const info of (yield* presence.get("present:x")).values()) yield* presence.remove("present:x", info)
-      assert.strictEqual(yield* there, 0)
+      left = failures
       server.faults.tell({ _tag: "Gap", channel: "present:x" })
-      const seen: Array<number> = []
-      for (let second = 0; second < 11; second++) {
-        yield* TestClock.adjust("1 second")
-        for (const client of clients) yield* client.settled
-        seen.push(yield* there)
-      }
-      assert.strictEqual(seen.at(-1), 20)
+      /** How many are there after each of so many seconds. */
+      return (seconds: number) =>
+        Effect.forEach(Array.from({ length: seconds }), () =>
+          Effect.gen(function*() {
+            yield* TestClock.adjust("1 second")
+            for (const client of clients) yield* client.settled
+            return yield* there
+          }))
+    })
+
+  it.scoped("is back within a quarter of the interval after a gap, and not all at once", () =>
+    Effect.gen(function*() {
+      const seen = yield* Effect.flatMap(forgotten(0), (look) => look(11))
       assert.isBelow(seen[1] ?? 20, 20)
+      assert.strictEqual(seen.at(-1), 20)
+    }))
+
+  it.scoped("is tried again soon if it could not be renewed", () =>
+    Effect.gen(function*() {
+      const seen = yield* Effect.flatMap(forgotten(20), (look) => look(22))
+      assert.isBelow(seen[10] ?? 20, 20)
+      assert.strictEqual(seen.at(-1), 20)
     }))
 })
 
