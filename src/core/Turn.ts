@@ -64,8 +64,8 @@ export class Turn {
 
 /**
  * Looks at all of them before it writes to the first: a system call takes what is not its own out of the processor's
- * caches, and what is touched after each one costs as much as a tenth of it. Nobody else's code runs between the first
- * look and the last write.
+ * caches, and what is touched after each one costs as much as a tenth of it. What is done about those that fell behind
+ * comes after the last write.
  */
 const flushGroup = (outboxes: ReadonlyArray<Outbox>): void => {
   const batches = outboxes.map(({ pending }) => pending)
