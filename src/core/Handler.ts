@@ -9,10 +9,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type * as FiberRefs from "effect/FiberRefs"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import type * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { CloseReason, type CloseWords, reasons } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
@@ -70,14 +70,13 @@ const verdict = <E>(
  */
 export const start = <P, E, R, E1, R1>(
   host: Host,
-  scheduler: Scheduler.Scheduler,
-  fiberRefs: FiberRefs.FiberRefs,
-  context: Context.Context<Exclude<R | R1, Scope.Scope>>,
+  runtime: Runtime.Runtime<Exclude<R | R1, Scope.Scope>>,
   run: Handler<P, E, R>,
   options: HandlerOptions<P, E, E1, R1>
 ) =>
 (connection: LiveConnection<P>): Fiber.RuntimeFiber<unknown, E | E1> => {
-  const runtime = Runtime.make({
+  const { context, fiberRefs } = runtime
+  const own = Runtime.make({
     context: Context.add(context, Scope.Scope, connection.scope) as Context.Context<R | R1>,
     fiberRefs,
     runtimeFlags: Runtime.defaultRuntimeFlags
@@ -87,7 +86,9 @@ export const start = <P, E, R, E1, R1>(
     connection.greeted()
     return run(connection)
   })
-  const fiber = Runtime.runFork(runtime)(program, { immediate: false, scheduler })
+  const outer = FiberRefs.getOrDefault(fiberRefs, FiberRef.currentScheduler)
+  const scheduler = outer === host.wake.inner ? host.wake : outer
+  const fiber = Runtime.runFork(own)(Effect.ensuring(program, connection.release), { immediate: false, scheduler })
   fiber.addObserver((exit) => {
     const { log, reason } = verdict(exit, options.onFailure)
     if (log && Exit.isFailure(exit)) {

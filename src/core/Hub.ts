@@ -6,8 +6,10 @@
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import type * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { CloseReason, CloseWith } from "./CloseReason.js"
@@ -87,6 +89,13 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
     run: Handler.Handler<P, E, R>,
     options?: Handler.HandlerOptions<P, E, E1, R1>
   ) => Accepted<Connection<P>, R | R1>
+  /** As `accept`, for synchronous code such as callbacks: the runtime is the handler's. */
+  readonly unsafeAccept: <P, E, R, E1 = never, R1 = never>(
+    runtime: Runtime.Runtime<Exclude<R | R1, Scope.Scope>>,
+    transport: Transport<P>,
+    run: Handler.Handler<P, E, R>,
+    options?: Handler.HandlerOptions<P, E, E1, R1>
+  ) => Either.Either<Connection<P>, HubUnavailable | TooManyConnections>
   /** As `accept`, and waits for the end. Interrupting it closes the connection. */
   readonly serve: <P, E, R, E1 = never, R1 = never>(
     transport: Transport<P>,

@@ -3,13 +3,13 @@
  *
  * @since 1.0.0
  */
-import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as FiberSet from "effect/FiberSet"
 import * as PubSub from "effect/PubSub"
+import type * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CloseCode, reasons } from "./CloseReason.js"
@@ -27,6 +27,9 @@ import { Topics } from "./Topics.js"
 import type { Transport } from "./Transport.js"
 import { Turn, TurnScheduler } from "./Turn.js"
 import { WakeScheduler } from "./Wake.js"
+
+// Looked up once: each look makes a constructor anew.
+const { Closed, Draining, Opened, Overflow } = HubEvent
 
 type Accepted<A, R> = Effect.Effect<A, HubUnavailable | TooManyConnections, Exclude<R, Scope.Scope>>
 
@@ -46,7 +49,10 @@ export const make = (
     const schedule = yield* TurnScheduler
     const wake = new WakeScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
     // Acquired first, so released last: the fibers that end connections outlive the connections.
-    const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
+    const run = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
+    const fork: Host["fork"] = (effect, options) => {
+      run(effect, { ...options, scheduler: wake })
+    }
     const events = new HubEvents(yield* PubSub.sliding<HubEvent>(4096), fork)
     const registry = new Registry(config)
     const topics = new Topics<LiveConnection>()
@@ -63,11 +69,11 @@ export const make = (
       join: (connection, topic) => topics.join(connection, topic),
       leave: (connection, topic) => topics.leave(connection, topic),
       onEnded: (connection) => topics.leaveAll(connection),
-      onOverflow: (connection) => events.emit(HubEvent.Overflow({ connection })),
+      onOverflow: (connection) => events.emit(Overflow({ connection })),
       onClosed: (connection, reason) => {
         registry.remove(connection)
         HubMetrics.closes(reason.by).unsafeUpdate(1, [])
-        events.emit(HubEvent.Closed({ connection, reason }))
+        events.emit(Closed({ connection, reason }))
       }
     }
 
@@ -96,32 +102,42 @@ export const make = (
       }
     }
 
-    const accept = <P, E, R, E1 = never, R1 = never>(
+    /** Made many at a time: a fiber to make each would cost more than the rest of a connection. */
+    const scopes: Array<Scope.CloseableScope> = []
+    const unsafeScope = (): Scope.CloseableScope => {
+      const scope = scopes.pop()
+      if (scope !== undefined) return scope
+      scopes.push(...Effect.runSync(Effect.replicateEffect(Scope.make(), 64)))
+      return unsafeScope()
+    }
+
+    const unsafeAccept = <P, E, R, E1 = never, R1 = never>(
+      runtime: Runtime.Runtime<Exclude<R | R1, Scope.Scope>>,
       transport: Transport<P>,
       run: Handler.Handler<P, E, R>,
       options: Handler.HandlerOptions<P, E, E1, R1> = {}
+    ): Either.Either<LiveConnection<P>, HubUnavailable | TooManyConnections> => {
+      const refused = refusal(transport.handshake.remoteAddress)
+      if (refused !== undefined) {
+        refuse(transport, refused)
+        return Either.left(refused)
+      }
+      const start = Handler.start(host, runtime, run, options)
+      const connection = new LiveConnection<P>(host, nextId++, transport, unsafeScope(), start, options.closeWith)
+      registry.add(connection)
+      HubMetrics.opens.unsafeUpdate(1, [])
+      events.emit(Opened({ connection }))
+      transport.open(connection)
+      return Either.right(connection)
+    }
+
+    const accept = <P, E, R, E1 = never, R1 = never>(
+      transport: Transport<P>,
+      run: Handler.Handler<P, E, R>,
+      options?: Handler.HandlerOptions<P, E, E1, R1>
     ): Accepted<LiveConnection<P>, R | R1> =>
-      Effect.flatMap(Scope.make(), (scope) =>
-        Effect.withFiberRuntime<LiveConnection<P>, HubUnavailable | TooManyConnections, Exclude<R | R1, Scope.Scope>>(
-          (parent) => {
-            const refused = refusal(transport.handshake.remoteAddress)
-            if (refused !== undefined) {
-              refuse(transport, refused)
-              return Effect.fail(refused)
-            }
-            const context = parent.currentContext as Context.Context<Exclude<R | R1, Scope.Scope>>
-            const refs = parent.getFiberRefs()
-            const outer = FiberRefs.getOrDefault(refs, FiberRef.currentScheduler)
-            const scheduler = outer === wake.inner ? wake : outer
-            const start = Handler.start(host, scheduler, refs, context, run, options)
-            const connection = new LiveConnection<P>(host, nextId++, transport, scope, start, options.closeWith)
-            registry.add(connection)
-            HubMetrics.opens.unsafeUpdate(1, [])
-            events.emit(HubEvent.Opened({ connection }))
-            transport.open(connection)
-            return Effect.succeed(connection)
-          }
-        ))
+      Effect.flatMap(Effect.runtime<Exclude<R | R1, Scope.Scope>>(), (runtime) =>
+        unsafeAccept(runtime, transport, run, options))
 
     const serve: Hub["Type"]["serve"] = (transport, run, options) =>
       Effect.uninterruptibleMask((restore) =>
@@ -152,7 +168,7 @@ export const make = (
     }
 
     const onBatch = () =>
-      events.emit(HubEvent.Draining({ remaining: registry.connections.size }))
+      events.emit(Draining({ remaining: registry.connections.size }))
 
     // Runs once, in the hub's own care: whoever asks for it, and is interrupted, does not stop it.
     const drained = yield* Deferred.make<void>()
@@ -199,9 +215,7 @@ export const make = (
     if (config.heartbeatInterval > 0) {
       yield* Effect.forkScoped(Effect.interruptible(heartbeats))
     }
-    yield* Effect.addFinalizer(() =>
-      Effect.zipRight(drain, Effect.sync(() => events.enter("Closed")))
-    )
+    yield* Effect.addFinalizer(() => Effect.zipRight(drain, Effect.sync(() => events.enter("Closed"))))
 
     const using = <A>(id: number, use: (connection: LiveConnection) => A, otherwise: A): Effect.Effect<A> =>
       Effect.sync(() => {
@@ -212,6 +226,7 @@ export const make = (
     return {
       config,
       accept,
+      unsafeAccept,
       serve,
       admit: (remoteAddress) =>
         Effect.suspend(() => {

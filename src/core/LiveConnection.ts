@@ -80,6 +80,8 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   private drained = true
   private overflowing = false
   private handlerDone = false
+  private interrupted = false
+  private released = false
   private readonly changed = new Signal()
   private readonly inbox: Inbox
   private readonly outbox: Outbox
@@ -194,7 +196,10 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     this.status = { _tag: "Ended", reason }
     this.host.onEnded(this)
     if (graceful.has(reason.by)) this.inbox.end(reason)
-    this.host.fork(this.shutdown(reason))
+    else this.interrupt(reason)
+    if (this.handlerDone) return
+    // As a rule the handler has nothing left to do, and ends with its next step.
+    this.host.wake.inner.scheduleTask(() => !this.handlerDone && this.host.fork(this.hurry(reason)), 0)
   }
 
   /** Destroys the socket, for a connection that takes too long to end. */
@@ -293,51 +298,100 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
 
   // --- the end
 
-  /** The handler's fiber is done. */
-  onHandlerDone(reason: CloseReason): void {
-    this.handlerDone = true
-    this.end(reason)
-    this.changed.notify()
+  /**
+   * The last step of the handler's fiber. Behind a peer that has left there is nothing to wait for, and what the handler
+   * holds is released here: a fiber for it would be the dearest part of a connection.
+   */
+  get release(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.status._tag !== "Ended" || !this.gone || this.interrupted) return Effect.void
+      this.seal(this.status.reason)
+      this.abandon()
+      this.released = true
+      return this.closeScope
+    })
   }
 
-  /**
-   * The one way to the end, in a fiber of the hub: the handler ends, what was sent is flushed, the peer is told and given
-   * time to answer, the socket is destroyed, the connection's scope closes, and only then is it unregistered.
-   */
+  /** The handler's fiber is done, which ends the connection. */
+  onHandlerDone(why: CloseReason): void {
+    this.handlerDone = true
+    this.end(why)
+    this.changed.notify()
+    if (this.status._tag === "Open") return
+    const { reason } = this.status
+    if (this.released) this.unregister(reason)
+    else this.host.fork(this.shutdown(reason))
+  }
+
+  /** The socket, then the scope, and only then the registration of a connection whose handler is done. */
   private shutdown(reason: CloseReason): Effect.Effect<void> {
     return Effect.uninterruptible(Effect.gen(this, function*() {
-      // As a rule the handler has nothing left to do, and ends with its next step.
-      if (graceful.has(reason.by)) yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
-      if (!this.handlerDone) {
-        this.fiber.unsafeInterruptAsFork(FiberId.none)
-        // For a `take` that cannot be interrupted, as in an acquire.
-        this.inbox.end(reason)
+      yield* this.closeSocket(reason)
+      yield* this.changed.until(() => this.gone)
+      yield* this.closeScope
+      this.unregister(reason)
+    }))
+  }
+
+  /** For a handler that does not end at once: it is given time, then interrupted, then the socket waits for it no longer. */
+  private hurry(reason: CloseReason): Effect.Effect<void> {
+    return Effect.uninterruptible(Effect.gen(this, function*() {
+      yield* this.within(() => this.handlerDone)
+      if (!this.handlerDone && !this.interrupted) {
+        this.interrupt(reason)
         yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
       }
-      this.status = { _tag: "Sealed", reason }
-      this.outbox.flush()
-      if (!unflushed.has(reason.by)) yield* this.within(() => !this.outbox.isBehind || this.gone)
-      const lost = this.outbox.abandon()
-      if (lost > 0) HubMetrics.undelivered("out").unsafeUpdate(lost, [])
-      if (this.inbox.size > 0) HubMetrics.undelivered("in").unsafeUpdate(this.inbox.size, [])
-      if (!this.gone) {
-        this.transport.close(reason.code, reason.reason)
-        yield* this.within(() => this.gone)
-        this.transport.terminate()
-        yield* this.changed.until(() => this.gone)
-      }
-      yield* this.changed.until(() => this.handlerDone)
-      yield* Effect.catchAllCause(
-        Scope.close(this.scope, Exit.void),
-        (cause) =>
-          Effect.logError("A finalizer of a connection failed", cause).pipe(
-            Effect.annotateLogs({ package: "effect-ws-hub", connection: this.id })
-          )
-      )
-      this.status = { _tag: "Closed", reason }
-      this.host.onClosed(this, reason)
-      this.changed.notify()
+      if (!this.handlerDone) yield* this.closeSocket(reason)
     }))
+  }
+
+  private interrupt(reason: CloseReason): void {
+    this.interrupted = true
+    this.fiber.unsafeInterruptAsFork(FiberId.none)
+    // For a `take` that cannot be interrupted, as in an acquire.
+    this.inbox.end(reason)
+  }
+
+  /** What was sent is flushed, the peer is told and given time to answer, the socket is destroyed. */
+  private closeSocket(reason: CloseReason): Effect.Effect<void> {
+    return Effect.gen(this, function*() {
+      if (this.status._tag !== "Ended") return
+      this.seal(reason)
+      if (!unflushed.has(reason.by)) yield* this.within(() => !this.outbox.isBehind || this.gone)
+      this.abandon()
+      if (this.gone) return
+      this.transport.close(reason.code, reason.reason)
+      yield* this.within(() => this.gone)
+      this.transport.terminate()
+    })
+  }
+
+  /** From here on nothing more is sent. */
+  private seal(reason: CloseReason): void {
+    this.status = { _tag: "Sealed", reason }
+    this.outbox.flush()
+  }
+
+  private abandon(): void {
+    const lost = this.outbox.abandon()
+    if (lost > 0) HubMetrics.undelivered("out").unsafeUpdate(lost, [])
+  }
+
+  private get closeScope(): Effect.Effect<void> {
+    return Effect.catchAllCause(
+      Scope.close(this.scope, Exit.void),
+      (cause) =>
+        Effect.logError("A finalizer of a connection failed", cause).pipe(
+          Effect.annotateLogs({ package: "effect-ws-hub", connection: this.id })
+        )
+    )
+  }
+
+  private unregister(reason: CloseReason): void {
+    if (this.inbox.size > 0) HubMetrics.undelivered("in").unsafeUpdate(this.inbox.size, [])
+    this.status = { _tag: "Closed", reason }
+    this.host.onClosed(this, reason)
+    this.changed.notify()
   }
 
   /** Waits for the condition, at most the close grace. */

@@ -95,6 +95,7 @@ export class Outbox {
     const held = this.held
     if (held === undefined) return
     this.held = undefined
+    if (held.size === 0) return
     this.gatheredBytes -= [...held.values()].reduce((bytes, frame) => bytes + frame.size, 0)
     for (const frame of held.values()) this.offerNow(frame)
   }

@@ -20,16 +20,13 @@ function destroy(this: Duplex): void {
   this.destroy()
 }
 
-const guarded = new WeakSet<Duplex>()
-
 /**
  * Keeps a reset from ending the process, and a refused peer from holding its socket. Safe to call twice.
  *
  * @internal
  */
 export const protect = (socket: Duplex): void => {
-  if (guarded.has(socket)) return
-  guarded.add(socket)
+  if (socket.listenerCount("finish", destroy) > 0) return
   socket.on("error", ignore)
   socket.on("finish", destroy)
 }
@@ -40,7 +37,6 @@ export const protect = (socket: Duplex): void => {
  * @internal
  */
 export const release = (socket: Duplex): void => {
-  guarded.delete(socket)
   socket.off("error", ignore)
   socket.off("finish", destroy)
 }
@@ -81,7 +77,7 @@ const unavailable = {
   headers: { "connection": "close", "retry-after": "1" }
 }
 
-/** What a mount does with an upgrade. */
+/** What a mount does with an upgrade. A socket that it does not hand over at once it must protect. */
 type Upgrade = (request: Http.IncomingMessage, socket: Duplex) => unknown
 
 /**
@@ -136,11 +132,14 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
   server.emit = (event: string, ...args: Array<unknown>): boolean => {
     if (event !== "upgrade") return emit(event, ...args)
     const [request, socket, head] = args as [Http.IncomingMessage, Duplex, Buffer]
-    protect(socket)
     if (head.length > 0) heads.set(request, head)
     const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")?.at(-1)
-    if (upgrade !== undefined) upgrade(request, socket)
-    else if (server.listenerCount("upgrade") > 1) emit(event, ...args)
+    if (upgrade !== undefined) {
+      upgrade(request, socket)
+      return true
+    }
+    protect(socket)
+    if (server.listenerCount("upgrade") > 1) emit(event, ...args)
     else answer(socket, unavailable)
     return true
   }

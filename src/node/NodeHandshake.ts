@@ -7,7 +7,6 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
 import { BlockList, isIP } from "node:net"
@@ -259,7 +258,7 @@ export const make = <P, E, R, E1, R1>(
 ): Effect.Effect<Handshakes<P>, InvalidOption, Hub | Scope.Scope | Exclude<R | R1, Scope.Scope>> =>
   Effect.gen(function*() {
     const hub = yield* Hub
-    const run = Runtime.runFork(yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>())
+    const runtime = yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>()
     const proxies = yield* parseProxies(options.trustedProxies)
     const origins = yield* parseOrigins(options.origins)
     const subprotocols = new Set(options.subprotocols)
@@ -308,7 +307,7 @@ export const make = <P, E, R, E1, R1>(
       server.handleUpgrade(request, request.socket, NodeGuard.headOf(request), (ws) => {
         NodeGuard.release(request.socket)
         const facts = new Facts(request, address, ws.protocol, principal)
-        run(Effect.exit(hub.accept(NodeTransport.make(ws, request.socket, facts), options.handler, options)))
+        hub.unsafeAccept(runtime, NodeTransport.makeToOpen(ws, request.socket, facts), options.handler, options)
       })
     }
 

@@ -30,7 +30,19 @@ const protocolErrors: Record<string, number> = {
  * @since 1.0.0
  * @category constructors
  */
-export const make = <P>(ws: WebSocket, socket: Duplex, handshake: Handshake<P>): Transport<P> =>
+export const make = <P>(ws: WebSocket, socket: Duplex, handshake: Handshake<P>): Transport<P> => {
+  const transport = new NodeTransport(ws, socket, handshake)
+  // Whoever opens it at once does not pay for a pause.
+  process.nextTick(() => transport.isWaiting && ws.pause())
+  return transport
+}
+
+/**
+ * As `make`, for those who open it in this turn.
+ *
+ * @internal
+ */
+export const makeToOpen = <P>(ws: WebSocket, socket: Duplex, handshake: Handshake<P>): Transport<P> =>
   new NodeTransport(ws, socket, handshake)
 
 const unheard: TransportEvents = {
@@ -71,8 +83,10 @@ class NodeTransport<out P> implements Transport<P> {
     ws.on("close", (code, reason) => this.closed(code, reason))
     // Of compressed messages the socket drains one by one, while the others wait in `ws`.
     if (!this.compressed) socket.on("drain", () => this.events.onDrain())
-    // Whoever opens it at once, as an upgrade does, does not pay for a pause.
-    process.nextTick(() => this.early !== undefined && ws.pause())
+  }
+
+  get isWaiting(): boolean {
+    return this.early !== undefined
   }
 
   open(events: TransportEvents): void {

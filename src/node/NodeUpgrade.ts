@@ -176,10 +176,14 @@ export const layerGuard: {
     const handshakes = yield* NodeHandshake.make<P, E, R, E1, R1>(options)
     const run = yield* FiberSet.makeRuntime<RA>().pipe(Effect.interruptible)
     const { authorize } = options
-    const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) =>
-      refusal !== undefined && NodeGuard.answer(socket, refusal)
+    const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) => {
+      if (refusal === undefined) return
+      NodeGuard.protect(socket)
+      NodeGuard.answer(socket, refusal)
+    }
     yield* guard.mount(path, (request, socket) => {
       if (authorize === undefined) return answer(socket, handshakes.now(request, () => {}))
+      NodeGuard.protect(socket)
       let claimed = false
       const claim = () => {
         claimed = true

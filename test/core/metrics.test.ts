@@ -137,6 +137,29 @@ describe("metrics", () => {
     }))))
 })
 
+describe("the metrics, when a peer has left", () => {
+  it.scoped("count what waited for it, and nothing is sent any more", () =>
+    Effect.gen(function*() {
+      const sent: Array<boolean> = []
+      const { connection, peer } = yield* HubTest.connect({
+        highWaterMark: 1,
+        handler: (connection) =>
+          Effect.zipRight(
+            Effect.addFinalizer(() => Effect.map(connection.send("late"), (accepted) => sent.push(accepted))),
+            connection.take
+          )
+      })
+      yield* peer.pauseReading
+      yield* Effect.all([connection.send(frameOf(1200)), settle])
+      yield* connection.send(frameOf(100))
+      assert.deepStrictEqual(
+        yield* changes(Effect.all([peer.reset, settle])),
+        { connections: -1, "undelivered out": 1 }
+      )
+      assert.deepStrictEqual(sent, [false])
+    }).pipe(Effect.provide(HubTest.layer())))
+})
+
 describe("the log", () => {
   class OutOfTune extends Data.TaggedError("OutOfTune")<{ readonly string: number }> {}
 

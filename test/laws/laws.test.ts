@@ -146,6 +146,70 @@ describe("L2: one connection is one scope", () => {
       assert.isTrue(yield* peer.isGone)
     }).pipe(Effect.provide(HubTest.layer())))
 
+  for (
+    const [how, end] of [
+      ["ends", (peer: TestTransport.Peer) => peer.send("go")],
+      ["loses its peer", (peer: TestTransport.Peer) => peer.close()]
+    ] as const
+  ) {
+    it.scoped(`what it forked ends with a handler that ${how}, before the connection is closed`, () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const forever = (name: string) =>
+          Effect.never.pipe(
+            Effect.onInterrupt(() => Effect.zipRight(Effect.yieldNow(), Effect.sync(() => log.push(name)))),
+            Effect.fork
+          )
+        const { connection, peer } = yield* HubTest.connect({
+          greeting: () => forever("of the greeting"),
+          handler: (connection) =>
+            Effect.gen(function*() {
+              yield* Effect.addFinalizer(() => Effect.sync(() => log.push("scope")))
+              yield* forever("of the handler")
+              yield* connection.take
+            })
+        })
+        yield* settle
+        yield* end(peer)
+        yield* connection.closed
+        assert.deepStrictEqual(log.sort(), ["of the greeting", "of the handler", "scope"])
+      }).pipe(Effect.provide(HubTest.layer())))
+  }
+
+  for (const [how, who] of [["is closed", "hub"], ["stalls behind a peer that left", "peer"]] as const) {
+    it.scoped(`the finalizers of one that ${how} may wait, and may be interrupted`, () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const { connection, peer } = yield* HubTest.connect({
+          handler: () =>
+            Effect.gen(function*() {
+              yield* Effect.addFinalizer(() =>
+                Effect.interruptible(Effect.zipRight(Effect.yieldNow(), Effect.sync(() => log.push("released"))))
+              )
+              return yield* Effect.never
+            })
+        })
+        yield* settle
+        yield* who === "hub" ? connection.close() : peer.reset
+        yield* settle
+        yield* TestClock.adjust("1 second")
+        yield* connection.closed
+        assert.deepStrictEqual(log, ["released"])
+      }).pipe(Effect.provide(HubTest.layer({ closeGrace: "1 second" }))))
+  }
+
+  it.scoped("one that is closed before its handler's first step leaves as any other", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const log: Array<string> = []
+      const { connection, peer } = yield* HubTest.connect({ handler: () => Effect.sync(() => log.push("handler")) })
+      connection.unsafeClose()
+      yield* connection.closed
+      assert.deepStrictEqual(log, [])
+      assert.strictEqual(yield* hub.size, 0)
+      assert.isTrue(yield* peer.isGone)
+    }).pipe(Effect.provide(HubTest.layer())))
+
   it.scoped("the end of the fiber that serves it closes it", () =>
     Effect.gen(function*() {
       const hub = yield* Hub.Hub
@@ -467,6 +531,25 @@ describe("L6: order at close", () => {
       yield* TestClock.adjust("1 seconds")
       yield* connection.closed
       assert.deepStrictEqual(log, ["ended", "released"])
+    }).pipe(Effect.provide(HubTest.layer({ closeGrace: "1 second" }))))
+
+  it.scoped("its peer is told once, though the handler ends while it is told", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* HubTest.connect({
+        handler: () => Effect.onInterrupt(Effect.never, () => Effect.sleep("1500 millis"))
+      })
+      yield* peer.answerClose(false)
+      yield* settle
+      yield* connection.close()
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      assert.strictEqual((yield* peer.counters).closed, 1)
+      yield* TestClock.adjust("999 millis")
+      assert.isFalse(yield* peer.isGone)
+      yield* TestClock.adjust("1 millis")
+      yield* connection.closed
+      const { closed, terminated } = yield* peer.counters
+      assert.deepStrictEqual([closed, terminated], [1, 1])
     }).pipe(Effect.provide(HubTest.layer({ closeGrace: "1 second" }))))
 
   it.scoped("a peer that leaves lets the handler finish, and one that stalls is interrupted after the grace", () =>

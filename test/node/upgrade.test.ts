@@ -1128,11 +1128,11 @@ describe("straight at the guarded server", () => {
       const scope = yield* Scope.make()
       const closes: Hub.Hub["Type"] = {
         ...hub,
-        accept: (transport, run, options) =>
-          Effect.zipLeft(
-            hub.accept(transport, run, options),
-            Effect.sync(() => Effect.runFork(Scope.close(scope, Exit.void)))
-          )
+        unsafeAccept: (runtime, transport, run, options) => {
+          const accepted = hub.unsafeAccept(runtime, transport, run, options)
+          Effect.runFork(Scope.close(scope, Exit.void))
+          return accepted
+        }
       }
       const layer = NodeUpgrade.layerGuard("/", { authorize: () => Effect.yieldNow(), handler: idle })
       yield* Layer.buildWithScope(
