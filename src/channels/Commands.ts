@@ -11,6 +11,7 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
+import type { Grant } from "./Authenticator.js"
 import * as Connecting from "./Connecting.js"
 import type { Namespace } from "./Namespace.js"
 import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
@@ -107,6 +108,33 @@ const inNamespace = (
     return limited === undefined ? use(found.right) : Effect.fail(limited)
   })
 
+const begin = Effect.fnUntraced(function*(
+  session: Session,
+  id: number,
+  params: Of<"subscribe">["params"],
+  subscription: Subscription,
+  handler: Effect.Effect<Grant, ProtocolError | Disconnect> | undefined
+) {
+  const { node } = session
+  const { channel, namespace } = subscription
+  const grant = yield* session.atLeisure(Access.subscribe({
+    params,
+    caller: session.caller,
+    namespace,
+    insecure: node.config.insecure,
+    tokens: node.authenticator,
+    handler
+  }))
+  if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
+    return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
+  }
+  const prepared = yield* Subscribing.prepare(subscription, grant, params)
+  yield* Subscribing.commit(session, [prepared], (results) => {
+    const result = results.get(channel)
+    if (result !== undefined) session.reply(replies.subscribe(id, result))
+  })
+})
+
 const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled => {
   const { node } = session
   const { channel } = params
@@ -128,24 +156,10 @@ const subscribe = (session: Session, { id, params }: Of<"subscribe">): Handled =
       subscription.scope = scope
       return handler.subscribe({ channel, data: params.data, caller: session.caller, scope })
     })
-    return Effect.gen(function*() {
-      const grant = yield* session.atLeisure(Access.subscribe({
-        params,
-        caller: session.caller,
-        namespace,
-        insecure: node.config.insecure,
-        tokens: node.authenticator,
-        handler: handled
-      }))
-      if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
-        return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
-      }
-      const prepared = yield* Subscribing.prepare(subscription, grant, params)
-      yield* Subscribing.commit(session, [prepared], (results) => {
-        const result = results.get(channel)
-        if (result !== undefined) session.reply(replies.subscribe(id, result))
-      })
-    }).pipe(Effect.tapErrorCause(() => Subscribing.release(subscription)))
+    return Effect.tapErrorCause(
+      begin(session, id, params, subscription, handled),
+      () => Subscribing.release(subscription)
+    )
   })
 }
 

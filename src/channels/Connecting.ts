@@ -54,6 +54,38 @@ const identify = (
     return Effect.map(subscribed, (granted) => ({ granted, replaced }))
   })
 
+const answer = Effect.fnUntraced(function*(
+  session: Session,
+  { data, headers, id, name, subscriptions, token, version }: Connect,
+  connected: () => void
+) {
+  const { client, connection: { handshake }, node } = session
+  const credentials = yield* session.atLeisure(
+    node.authenticator.connect({ token, data, name, version, headers, client, handshake })
+  )
+  const { granted, replaced } = yield* identify(session, credentials)
+  const prepared = yield* Effect.forEach(
+    granted,
+    ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel))
+  )
+  connected()
+  yield* Subscribing.commit(session, prepared, (results) => {
+    session.reply(replies.connect(id, {
+      client,
+      version: node.config.version,
+      ttl: session.ttl,
+      data: credentials.data,
+      subscriptions: results,
+      ping: node.config.pingInterval / 1000,
+      pong: node.config.pingInterval > 0 && node.config.pongTimeout !== Infinity
+    }))
+    // Not before: a connection that fails replaces none.
+    for (const other of replaced) other.close(disconnects.connectionLimit)
+  })
+})
+
+type Connect = Extract<Command, { _tag: "connect" }>
+
 /**
  * Answers the connect command: with all that the server subscribes the client to. `connected` is called before the reply.
  *
@@ -61,44 +93,19 @@ const identify = (
  */
 export const connect = (
   session: Session,
-  { data, headers, id, name, subscriptions, token, version }: Extract<Command, { _tag: "connect" }>,
+  command: Connect,
   connected: () => void
-): Effect.Effect<void, ProtocolError | Disconnect> => {
-  const { client, connection: { handshake }, node } = session
-  return Effect.gen(function*() {
-    const credentials = yield* session.atLeisure(
-      node.authenticator.connect({ token, data, name, version, headers, client, handshake })
-    )
-    const { granted, replaced } = yield* identify(session, credentials)
-    const prepared = yield* Effect.forEach(
-      granted,
-      ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel))
-    )
-    connected()
-    yield* Subscribing.commit(session, prepared, (results) => {
-      session.reply(replies.connect(id, {
-        client,
-        version: node.config.version,
-        ttl: session.ttl,
-        data: credentials.data,
-        subscriptions: results,
-        ping: node.config.pingInterval / 1000,
-        pong: node.config.pingInterval > 0 && node.config.pongTimeout !== Infinity
-      }))
-      // Not before: a connection that fails replaces none.
-      for (const other of replaced) other.close(disconnects.connectionLimit)
-    })
-  }).pipe(
+): Effect.Effect<void, ProtocolError | Disconnect> =>
+  answer(session, command, connected).pipe(
     Effect.tapErrorCause(() =>
       Effect.suspend(() => {
         // The socket may stay open for a while, and must not count among its user's.
-        node.roster.leave(session)
+        session.node.roster.leave(session)
         return session.releaseAll
       })
     ),
     (effect) => session.exclusively(effect)
   )
-}
 
 /**
  * Answers the refresh command. Where the new token names other channels than the one before, the client connects again.

@@ -67,49 +67,48 @@ const settle = (subscription: Subscription, grant: Grant, params: Asked | undefi
 
 const failed = (error: BrokerError): ProtocolError => internalError(error)
 
-const readStart = (subscription: Subscription, params: Asked | undefined) =>
-  Effect.gen(function*() {
-    const { channel, namespace, recoverable } = subscription
-    const { node } = subscription.session
-    const isCache = namespace.recoveryMode === "cache"
-    const recovering = recoverable && (params?.recover === true || isCache && namespace.autoCacheRecover)
-    const since = params?.recover === true ? params.since : { offset: 0, epoch: "" }
-    if (!recovering) {
-      const top = yield* node.read(channel, namespace, { limit: 0 })
-      return { start: { ...top, publications: [], recovered: false }, recovering, from: undefined }
-    }
-    if (isCache) {
-      const history = yield* node.read(channel, namespace, { limit: 1, reverse: true })
-      return { start: Recovery.cache(since, history), recovering, from: undefined }
-    }
-    const limit = node.config.recoveryLimit
-    const history = yield* node.read(channel, namespace, { since, limit: limit === Infinity ? undefined : limit })
-    return { start: Recovery.stream(since, history), recovering, from: since.offset }
-  })
+// `fnUntraced` where many clients come by: a generator that is made anew for each costs V8 a hidden class.
+const readStart = Effect.fnUntraced(function*(subscription: Subscription, params: Asked | undefined) {
+  const { channel, namespace, recoverable } = subscription
+  const { node } = subscription.session
+  const isCache = namespace.recoveryMode === "cache"
+  const recovering = recoverable && (params?.recover === true || isCache && namespace.autoCacheRecover)
+  const since = params?.recover === true ? params.since : { offset: 0, epoch: "" }
+  if (!recovering) {
+    const top = yield* node.read(channel, namespace, { limit: 0 })
+    return { start: { ...top, publications: [], recovered: false }, recovering, from: undefined }
+  }
+  if (isCache) {
+    const history = yield* node.read(channel, namespace, { limit: 1, reverse: true })
+    return { start: Recovery.cache(since, history), recovering, from: undefined }
+  }
+  const limit = node.config.recoveryLimit
+  const history = yield* node.read(channel, namespace, { since, limit: limit === Infinity ? undefined : limit })
+  return { start: Recovery.stream(since, history), recovering, from: since.offset }
+})
 
 /**
  * Everything up to the reply. Whatever its outcome, `release` undoes it.
  *
  * @internal
  */
-export const prepare = (
+export const prepare: (
   subscription: Subscription,
   grant: Grant,
   params: Asked | undefined
-): Effect.Effect<Prepared, ProtocolError | Disconnect> =>
-  Effect.gen(function*() {
-    const { node } = subscription.session
-    settle(subscription, grant, params)
-    yield* Effect.mapError(node.members.join(subscription), failed)
-    if (subscription.option("presence", grant.override)) yield* addPresence(subscription)
-    const found = subscription.positioned
-      ? yield* readStart(subscription, params)
-      : { start: undefined, recovering: false, from: undefined }
-    if (found.recovering && found.start?.recovered === false && params?.rejectUnrecovered === true) {
-      return yield* errors.unrecoverablePosition
-    }
-    return { ...found, subscription, grant }
-  })
+) => Effect.Effect<Prepared, ProtocolError | Disconnect> = Effect.fnUntraced(function*(subscription, grant, params) {
+  const { node } = subscription.session
+  settle(subscription, grant, params)
+  yield* Effect.mapError(node.members.join(subscription), failed)
+  if (subscription.option("presence", grant.override)) yield* addPresence(subscription)
+  const found = subscription.positioned
+    ? yield* readStart(subscription, params)
+    : { start: undefined, recovering: false, from: undefined }
+  if (found.recovering && found.start?.recovered === false && params?.rejectUnrecovered === true) {
+    return yield* errors.unrecoverablePosition
+  }
+  return { ...found, subscription, grant }
+})
 
 /**
  * Within one step: joins what was kept with what was read, lets `reply` tell the client, and goes live. What was kept
