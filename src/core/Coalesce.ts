@@ -230,7 +230,7 @@ export const make = <A, R = never>(
       pendingBytes = 0
     })
 
-    yield* hub.beforeDrain(stop)
+    yield* hub.beforeDrain(Effect.flatMap(hub.state, (state) => state === "Open" ? publishAfter(flushAll) : stop))
     yield* Effect.addFinalizer(() => stop)
     yield* Effect.forkScoped(Effect.interruptible(timer))
 

@@ -88,7 +88,7 @@ export const start = <P, E, R, E1, R1>(
   })
   const outer = FiberRefs.getOrDefault(fiberRefs, FiberRef.currentScheduler)
   const scheduler = outer === host.wake.inner ? host.wake : outer
-  const fiber = Runtime.runFork(own)(Effect.ensuring(program, connection.release), { immediate: false, scheduler })
+  const fiber = Runtime.runFork(own)(program, { immediate: false, scheduler })
   fiber.addObserver((exit) => {
     const { log, reason } = verdict(exit, options.onFailure)
     if (log && Exit.isFailure(exit)) {

@@ -151,7 +151,10 @@ export class Hub extends Context.Tag("effect-ws-hub/Hub")<Hub, {
   readonly drain: Effect.Effect<void>
   /** Ends some connections as a drain does, paced and within the deadline, while the hub stays open. */
   readonly drainWhere: (filter: (connection: Connection) => boolean) => Effect.Effect<void>
-  /** Registers an effect that runs when the hub begins to drain, before it ends the first connection. */
+  /**
+   * Registers an effect that runs before connections are drained, all of them or some: each time, with the hub `Open` if it
+   * stays, as when a route is unmounted. It has half of the drain's deadline.
+   */
   readonly beforeDrain: (effect: Effect.Effect<unknown>) => Effect.Effect<void, never, Scope.Scope>
   readonly state: Effect.Effect<HubState>
   /**

@@ -9,7 +9,7 @@ import * as Either from "effect/Either"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberSet from "effect/FiberSet"
 import * as PubSub from "effect/PubSub"
-import type * as Runtime from "effect/Runtime"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CloseCode, reasons } from "./CloseReason.js"
@@ -47,12 +47,11 @@ export const make = (
     const config = yield* HubConfig.make(options)
     const clock = yield* Effect.clock
     const schedule = yield* TurnScheduler
+    // For the hub's own fibers too: the default scheduler keeps a queue for each fiber, which costs more than the fiber.
     const wake = new WakeScheduler(yield* FiberRef.get(FiberRef.currentScheduler))
     // Acquired first, so released last: the fibers that end connections outlive the connections.
-    const run = yield* FiberSet.makeRuntime<never>().pipe(Effect.interruptible)
-    const fork: Host["fork"] = (effect, options) => {
-      run(effect, { ...options, scheduler: wake })
-    }
+    const fork = yield* FiberSet.makeRuntime<never>().pipe(Effect.withScheduler(wake), Effect.interruptible)
+    const runFork = Runtime.runFork(yield* Effect.withScheduler(Effect.runtime<never>(), wake))
     const events = new HubEvents(yield* PubSub.sliding<HubEvent>(4096), fork)
     const registry = new Registry(config)
     const topics = new Topics<LiveConnection>()
@@ -65,6 +64,7 @@ export const make = (
       wake,
       // Of the monotonic clock: a step of the wall clock must not end anybody.
       now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6,
+      run: (effect) => runFork(Effect.uninterruptible(effect)),
       fork,
       join: (connection, topic) => topics.join(connection, topic),
       leave: (connection, topic) => topics.leave(connection, topic),
@@ -172,7 +172,10 @@ export const make = (
 
     // Runs once, in the hub's own care: whoever asks for it, and is interrupted, does not stop it.
     const drained = yield* Deferred.make<void>()
-    const runHooks = Effect.forEach(hooks, Effect.exit, { concurrency: "unbounded", discard: true })
+    const runHooks = within(
+      Effect.forEach(hooks, Effect.exit, { concurrency: "unbounded", discard: true }),
+      config.drainDeadline / 2
+    )
     const drain = Effect.suspend(() => {
       if (events.state === "Starting" || events.state === "Open") {
         events.enter("Draining")
@@ -181,7 +184,7 @@ export const make = (
             () =>
               true,
             onBatch,
-            within(runHooks, config.drainDeadline / 2)
+            runHooks
           ).pipe(
             Effect.withSpan("Hub.drain", { attributes: { connections: registry.connections.size } }),
             Effect.intoDeferred(drained),
@@ -255,7 +258,7 @@ export const make = (
           )
         }),
       drain,
-      drainWhere: (filter) => registry.drain(filter, onBatch, Effect.void),
+      drainWhere: (filter) => registry.drain(filter, onBatch, runHooks),
       beforeDrain: (effect) =>
         Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
       state: Effect.sync(() => events.state),

@@ -34,7 +34,9 @@ export interface Host {
   readonly turn: Turn
   readonly wake: WakeScheduler
   readonly now: () => number
-  /** Runs what must outlive the connection's own fibers, in the hub's scope. */
+  /** Runs what must not be interrupted before the connection is unregistered, which the hub's scope waits for. */
+  readonly run: (effect: Effect.Effect<void>) => void
+  /** Runs what may outlive the connection, in the hub's scope. */
   readonly fork: (effect: Effect.Effect<void>, options?: { readonly scope: Scope.Scope }) => void
   readonly join: (connection: LiveConnection, topic: string) => void
   readonly leave: (connection: LiveConnection, topic: string) => void
@@ -81,7 +83,6 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
   private overflowing = false
   private handlerDone = false
   private interrupted = false
-  private released = false
   private readonly changed = new Signal()
   private readonly inbox: Inbox
   private readonly outbox: Outbox
@@ -195,10 +196,11 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     const reason = this.closeWith === undefined ? why : reworded(why, this.closeWith)
     this.status = { _tag: "Ended", reason }
     this.host.onEnded(this)
-    if (graceful.has(reason.by)) this.inbox.end(reason)
-    else this.interrupt(reason)
+    if (!this.handlerDone && !graceful.has(reason.by)) this.interrupt()
+    // Besides an interrupt, for a `take` that cannot be interrupted, as in an acquire.
+    this.inbox.end(reason)
     if (this.handlerDone) return
-    // As a rule the handler has nothing left to do, and ends with its next step.
+    // As a rule the handler has nothing left to do, and ends with its next step: this looks behind that, in the same queue.
     this.host.wake.inner.scheduleTask(() => !this.handlerDone && this.host.fork(this.hurry(reason)), 0)
   }
 
@@ -298,20 +300,6 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
 
   // --- the end
 
-  /**
-   * The last step of the handler's fiber. Behind a peer that has left there is nothing to wait for, and what the handler
-   * holds is released here: a fiber for it would be the dearest part of a connection.
-   */
-  get release(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (this.status._tag !== "Ended" || !this.gone || this.interrupted) return Effect.void
-      this.seal(this.status.reason)
-      this.abandon()
-      this.released = true
-      return this.closeScope
-    })
-  }
-
   /** The handler's fiber is done, which ends the connection. */
   onHandlerDone(why: CloseReason): void {
     this.handlerDone = true
@@ -319,18 +307,13 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     this.changed.notify()
     if (this.status._tag === "Open") return
     const { reason } = this.status
-    if (this.released) this.unregister(reason)
-    else this.host.fork(this.shutdown(reason))
-  }
-
-  /** The socket, then the scope, and only then the registration of a connection whose handler is done. */
-  private shutdown(reason: CloseReason): Effect.Effect<void> {
-    return Effect.uninterruptible(Effect.gen(this, function*() {
-      yield* this.closeSocket(reason)
-      yield* this.changed.until(() => this.gone)
-      yield* this.closeScope
-      this.unregister(reason)
-    }))
+    const rest = Effect.map(this.closeScope, () => this.unregister(reason))
+    if (this.status._tag === "Ended" && this.gone) {
+      // Behind a peer that has left there is nothing to wait for.
+      this.seal(reason)
+      this.abandon()
+      this.host.run(rest)
+    } else this.host.run(Effect.zipRight(this.closeSocket(reason), rest))
   }
 
   /** For a handler that does not end at once: it is given time, then interrupted, then the socket waits for it no longer. */
@@ -338,31 +321,32 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     return Effect.uninterruptible(Effect.gen(this, function*() {
       yield* this.within(() => this.handlerDone)
       if (!this.handlerDone && !this.interrupted) {
-        this.interrupt(reason)
+        this.interrupt()
         yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))
       }
       if (!this.handlerDone) yield* this.closeSocket(reason)
     }))
   }
 
-  private interrupt(reason: CloseReason): void {
+  private interrupt(): void {
     this.interrupted = true
     this.fiber.unsafeInterruptAsFork(FiberId.none)
-    // For a `take` that cannot be interrupted, as in an acquire.
-    this.inbox.end(reason)
   }
 
-  /** What was sent is flushed, the peer is told and given time to answer, the socket is destroyed. */
+  /** What was sent is flushed, the peer is told and given time to answer, the socket is destroyed: once, for all who ask. */
   private closeSocket(reason: CloseReason): Effect.Effect<void> {
     return Effect.gen(this, function*() {
-      if (this.status._tag !== "Ended") return
-      this.seal(reason)
-      if (!unflushed.has(reason.by)) yield* this.within(() => !this.outbox.isBehind || this.gone)
-      this.abandon()
-      if (this.gone) return
-      this.transport.close(reason.code, reason.reason)
-      yield* this.within(() => this.gone)
-      this.transport.terminate()
+      if (this.status._tag === "Ended") {
+        this.seal(reason)
+        if (!unflushed.has(reason.by)) yield* this.within(() => !this.outbox.isBehind || this.gone)
+        this.abandon()
+        if (!this.gone) {
+          this.transport.close(reason.code, reason.reason)
+          yield* this.within(() => this.gone)
+          this.transport.terminate()
+        }
+      }
+      yield* this.changed.until(() => this.gone)
     })
   }
 

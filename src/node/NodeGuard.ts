@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Duplex } from "node:stream"
+import * as HubMetrics from "../core/HubMetrics.js"
 
 /** A socket that breaks during a handshake is destroyed by Node itself; without a listener the process would end. */
 const ignore = (): void => {}
@@ -77,7 +78,7 @@ const unavailable = {
   headers: { "connection": "close", "retry-after": "1" }
 }
 
-/** What a mount does with an upgrade. A socket that it does not hand over at once it must protect. */
+/** What a mount does with an upgrade. */
 type Upgrade = (request: Http.IncomingMessage, socket: Duplex) => unknown
 
 /**
@@ -108,17 +109,23 @@ export interface Options {
  * Makes an HTTP server for `NodeHttpServer.layer` that is safe to upgrade on, from its first connection: a reset in any
  * phase of a handshake is survived, also while middleware runs; before an application is mounted, and after it was
  * unmounted, every request and upgrade is answered 503 with `Retry-After`; headers that come too slowly are refused with
- * 408; and closing the server does not wait for requests that do not end.
+ * 408; and closing the server does not wait for requests that do not end. Throws a `RangeError` for an option that is no
+ * time.
  *
  * @since 1.0.0
  * @category constructors
  */
 export const createServer = (options: Options = {}): Http.Server => make(options).server
 
+const checked = (key: keyof Options, millis: number): number => {
+  if (millis >= 0 && millis <= 2_147_483_647) return millis
+  throw new RangeError(`${key} of a guarded server is a number of milliseconds from 0 to 2147483647, and not ${millis}`)
+}
+
 const make = (options: Options): { readonly server: Http.Server; readonly guard: Guard["Type"] } => {
-  const { closeGrace = 2000 } = options
+  const closeGrace = checked("closeGrace", options.closeGrace ?? 2000)
   // Node takes whole milliseconds only.
-  const headersTimeout = Math.ceil(options.headersTimeout ?? 10_000)
+  const headersTimeout = Math.ceil(checked("headersTimeout", options.headersTimeout ?? 10_000))
   const mounts = new Map<string, ReadonlyArray<Upgrade>>()
   const server = Http.createServer({
     headersTimeout,
@@ -135,12 +142,20 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
     if (head.length > 0) heads.set(request, head)
     const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")?.at(-1)
     if (upgrade !== undefined) {
-      upgrade(request, socket)
+      try {
+        upgrade(request, socket)
+      } finally {
+        // Unless it has an owner that listens for itself.
+        if (socket.listenerCount("error") === 0) protect(socket)
+      }
       return true
     }
     protect(socket)
     if (server.listenerCount("upgrade") > 1) emit(event, ...args)
-    else answer(socket, unavailable)
+    else {
+      HubMetrics.refusals("not-mounted").unsafeUpdate(1, [])
+      answer(socket, unavailable)
+    }
     return true
   }
   // With a listener Node gives every upgrade to the server, and none to the requests.

@@ -9,14 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
-import { BlockList, isIP } from "node:net"
+import { type BlockList, isIP } from "node:net"
 import type { Duplex } from "node:stream"
 import { type PerMessageDeflateOptions, type ServerOptions, WebSocketServer } from "ws"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { Hub } from "../core/Hub.js"
-import { HubUnavailable, InvalidOption, type TooManyConnections } from "../core/HubError.js"
+import { HubUnavailable, type InvalidOption, type TooManyConnections } from "../core/HubError.js"
 import * as HubMetrics from "../core/HubMetrics.js"
 import type { Handshake } from "../core/Transport.js"
+import * as MountOptions from "./MountOptions.js"
 import * as NodeGuard from "./NodeGuard.js"
 import * as NodeTransport from "./NodeTransport.js"
 
@@ -91,13 +92,15 @@ const refusal = (
   return { status, message, headers: { ...headers, connection: "close" } }
 }
 
+const slow = new Refused({ status: 503, message: "The handshake took too long. Try again later." })
+
 const refusalOf = (error: Refused | HubUnavailable | TooManyConnections): Refusal => {
   switch (error._tag) {
     case "Refused": {
       const retries = error.status === 429 || error.status === 503
       const after = error.retryAfter === undefined ? 1 : Math.ceil(Duration.toSeconds(error.retryAfter))
       const headers = retries || error.retryAfter !== undefined ? { "retry-after": String(after) } : {}
-      return refusal("unauthorized", error.status, error.message, headers)
+      return refusal(error === slow ? "timeout" : "unauthorized", error.status, error.message, headers)
     }
     case "HubUnavailable":
       return refusal("unavailable", 503, error.message, { "retry-after": "1" })
@@ -137,47 +140,6 @@ const originAllowed = (request: IncomingMessage, origins: "same" | "any" | Reado
   if (origins !== "same") return origins.has(origin.toLowerCase())
   return URL.canParse(origin) && new URL(origin).host === request.headers.host?.toLowerCase()
 }
-
-const parseOrigins = (
-  origins: "same" | "any" | ReadonlyArray<string> | undefined
-): Effect.Effect<"same" | "any" | ReadonlySet<string>, InvalidOption> => {
-  if (typeof origins !== "object") return Effect.succeed(origins ?? "same")
-  const isOrigin = (origin: string) =>
-    origin === "null" || (URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase())
-  const wrong = origins.find((origin) => !isOrigin(origin))
-  return wrong === undefined
-    ? Effect.succeed(new Set(origins.map((origin) => origin.toLowerCase())))
-    : new InvalidOption({
-      key: "origins",
-      expected: "origins such as https://app.example, without a path",
-      actual: wrong
-    })
-}
-
-const parseProxies = (
-  proxies: ReadonlyArray<string> | undefined
-): Effect.Effect<BlockList | undefined, InvalidOption> =>
-  Effect.gen(function*() {
-    if (proxies === undefined || proxies.length === 0) return undefined
-    const list = new BlockList()
-    for (const proxy of proxies) {
-      const [address = "", prefix, more] = proxy.split("/")
-      const family = isIP(address) === 6 ? "ipv6" : "ipv4"
-      const bits = prefix === undefined ? undefined : Number(prefix)
-      const valid = isIP(address) !== 0 && more === undefined &&
-        (bits === undefined || (/^\d+$/.test(prefix ?? "") && bits <= (family === "ipv6" ? 128 : 32)))
-      if (!valid) {
-        return yield* new InvalidOption({
-          key: "trustedProxies",
-          expected: "IP addresses or CIDR ranges such as 10.0.0.0/8",
-          actual: proxy
-        })
-      }
-      if (bits === undefined) list.addAddress(address, family)
-      else list.addSubnet(address, bits, family)
-    }
-    return list
-  })
 
 /** The peer's address: the socket's, or what trusted proxies say of it. */
 const addressOf = (request: IncomingMessage, proxies: BlockList | undefined): Option.Option<string> => {
@@ -259,15 +221,17 @@ export const make = <P, E, R, E1, R1>(
   Effect.gen(function*() {
     const hub = yield* Hub
     const runtime = yield* Effect.runtime<Exclude<R | R1, Scope.Scope>>()
-    const proxies = yield* parseProxies(options.trustedProxies)
-    const origins = yield* parseOrigins(options.origins)
-    const subprotocols = new Set(options.subprotocols)
+    const proxies = yield* MountOptions.trustedProxies(options.trustedProxies)
+    const origins = yield* MountOptions.origins(options.origins)
+    const subprotocols = yield* MountOptions.subprotocols(options.subprotocols)
+    const perMessageDeflate = yield* MountOptions.compression(options.compression)
+    yield* MountOptions.closeWith(options.closeWith)
     const serverOptions = {
       noServer: true,
       clientTracking: false,
       maxPayload: hub.config.messageBytes,
       closeTimeout: hub.config.closeGrace + 1000,
-      perMessageDeflate: options.compression ?? false,
+      perMessageDeflate,
       handleProtocols: (offered: Set<string>) =>
         Array.from(offered).find((protocol) => subprotocols.has(protocol)) ?? false
     } satisfies ServerOptions & { readonly closeTimeout: number }
@@ -287,11 +251,10 @@ export const make = <P, E, R, E1, R1>(
       return refused === undefined ? undefined : refusalOf(refused)
     }
 
-    const slow = () => new Refused({ status: 503, message: "The handshake took too long. Try again later." })
     const timely = <A, E, R>(effect: Effect.Effect<A, E | Refused, R>): Effect.Effect<A, E | Refused, R> =>
       hub.config.handshakeTimeout === 0
         ? effect
-        : Effect.timeoutFail(effect, { duration: hub.config.handshakeTimeout, onTimeout: slow })
+        : Effect.timeoutFail(effect, { duration: hub.config.handshakeTimeout, onTimeout: () => slow })
 
     /**
      * From 101 to registered in one step: no other fiber, and no interruption, comes between. The connection descends from
@@ -346,7 +309,9 @@ export const make = <P, E, R, E1, R1>(
                   onFailure: refusalOf,
                   onSuccess: (principal) =>
                     notNow(address, handshakes - 1) ?? upgrade(request, address, principal, claim)
-                })
+                }),
+                Effect.tapDefect((cause) => Effect.logError("The authorisation of a handshake failed", cause)),
+                Effect.catchAllDefect(() => Effect.succeed(refusal("failed", 500, "The handshake failed.")))
               ),
             () => Effect.sync(() => handshakes--)
           )

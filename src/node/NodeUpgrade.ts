@@ -16,6 +16,7 @@ import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import type { Hub } from "../core/Hub.js"
 import type { InvalidOption } from "../core/HubError.js"
+import * as HubMetrics from "../core/HubMetrics.js"
 import * as NodeGuard from "./NodeGuard.js"
 import * as NodeHandshake from "./NodeHandshake.js"
 
@@ -176,14 +177,10 @@ export const layerGuard: {
     const handshakes = yield* NodeHandshake.make<P, E, R, E1, R1>(options)
     const run = yield* FiberSet.makeRuntime<RA>().pipe(Effect.interruptible)
     const { authorize } = options
-    const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) => {
-      if (refusal === undefined) return
-      NodeGuard.protect(socket)
-      NodeGuard.answer(socket, refusal)
-    }
+    const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) =>
+      refusal !== undefined && NodeGuard.answer(socket, refusal)
     yield* guard.mount(path, (request, socket) => {
       if (authorize === undefined) return answer(socket, handshakes.now(request, () => {}))
-      NodeGuard.protect(socket)
       let claimed = false
       const claim = () => {
         claimed = true
@@ -191,9 +188,12 @@ export const layerGuard: {
       const refuse = (refusal: NodeHandshake.Refusal | undefined) => claimed || answer(socket, refusal)
       const fiber = run(
         handshakes.authorized(request, Effect.suspend(() => authorize(request)), claim).pipe(
-          Effect.tapDefect((cause) => Effect.logError("The authorisation of a handshake failed", cause)),
-          Effect.catchAllDefect(() => Effect.succeed(failed)),
-          Effect.onInterrupt(() => Effect.sync(() => refuse(interrupted))),
+          Effect.onInterrupt(() =>
+            Effect.sync(() => {
+              HubMetrics.refusals("unavailable").unsafeUpdate(1, [])
+              refuse(interrupted)
+            })
+          ),
           Effect.map(refuse)
         )
       )
@@ -202,12 +202,6 @@ export const layerGuard: {
       fiber.addObserver(() => socket.off("close", leave))
     })
   }))
-
-const failed: NodeHandshake.Refusal = {
-  status: 500,
-  message: "The handshake failed.",
-  headers: { connection: "close" }
-}
 
 const interrupted: NodeHandshake.Refusal = {
   status: 503,

@@ -519,7 +519,10 @@ describe("authorisation", () => {
         echo,
         NodeUpgrade.layer("/dies", { authorize: () => Effect.die("a bug"), handler: () => Effect.void })
       ))
-      assert.strictEqual((yield* refused(server.url("/dies"))).status, 500)
+      const before = yield* Metric.value(HubMetrics.refusals("failed"))
+      const answer = yield* refused(server.url("/dies"))
+      assert.deepStrictEqual([answer.status, answer.body], [500, "The handshake failed."])
+      assert.strictEqual((yield* Metric.value(HubMetrics.refusals("failed"))).count, before.count + 1)
       const peer = yield* connect(server.url("/echo"))
       assert.strictEqual(yield* peer.ask("fine"), "fine")
     }).pipe(Effect.provide(quiet)))
@@ -984,6 +987,50 @@ describe("construction", () => {
         assert.include(error.message, JSON.stringify(origin))
       }
     }))
+
+  const wrong: ReadonlyArray<
+    readonly [key: string, actual: string, options: Omit<NodeUpgrade.Options<undefined, never, never>, "handler">]
+  > = [
+    ["subprotocols", "\"v 2\"", { subprotocols: ["v1", "v 2"] }],
+    ["subprotocols", "\"\"", { subprotocols: [""] }],
+    ["closeWith.drain", "1005", { closeWith: { heartbeat: { code: 4000 }, drain: { code: 1005 } } }],
+    ["compression.serverMaxWindowBits", "99", { compression: { serverMaxWindowBits: 99 } }],
+    ["compression.clientMaxWindowBits", "7", { compression: { clientMaxWindowBits: 7 } }],
+    ["compression.threshold", "-1", { compression: { threshold: -1 } }],
+    ["compression.concurrencyLimit", "0", { compression: { concurrencyLimit: 0 } }],
+    ["compression.zlibDeflateOptions", "level", { compression: { zlibDeflateOptions: { level: 99 } } }],
+    ["compression.zlibInflateOptions", "chunkSize", { compression: { zlibInflateOptions: { chunkSize: 1 } } }]
+  ]
+  for (const [key, actual, options] of wrong) {
+    it.scopedLive(`an error names ${key} if it is ${actual}`, () =>
+      Effect.gen(function*() {
+        const error = yield* NodeUpgrade.make({ ...options, handler: () => Effect.void }).pipe(
+          Effect.asVoid,
+          Effect.flip,
+          Effect.provide(Hub.layer())
+        )
+        assert.instanceOf(error, InvalidOption)
+        assert.include(error.message, key)
+        assert.include(error.message, actual)
+      }))
+  }
+
+  it.scopedLive("what is right is taken", () =>
+    NodeUpgrade.make({
+      subprotocols: ["v1.json", "a+b"],
+      origins: "any",
+      closeWith: { drain: { code: 3001 } },
+      compression: { serverMaxWindowBits: 10, threshold: 0, zlibDeflateOptions: { level: 1, memLevel: 4 } },
+      handler: () => Effect.void
+    }).pipe(Effect.provide(Hub.layer())))
+
+  it("the times of a guarded server are times", () => {
+    for (const millis of [-1, NaN, Infinity, 2 ** 31]) {
+      assert.throws(() => NodeGuard.createServer({ headersTimeout: millis }), RangeError, "headersTimeout")
+      assert.throws(() => NodeGuard.createServer({ closeGrace: millis }), RangeError, "closeGrace")
+    }
+    NodeGuard.createServer({ headersTimeout: 0, closeGrace: 0 })
+  })
 
   it("a refusal has a status that refuses", () => {
     for (const status of [200, 101, 0, -1, 399, 600, 404.5, NaN, Infinity]) {
