@@ -1195,6 +1195,19 @@ describe("straight at the guarded server", () => {
       assert.strictEqual(peer.closeCode, 1001)
     }))
 
+  it.scopedLive("a mount of one's own may take its time: a peer that resets meanwhile ends nothing", () =>
+    Effect.gen(function*() {
+      const { context, port } = yield* guarded
+      const sockets: Array<Duplex> = []
+      yield* Context.get(context, NodeGuard.Guard).mount("/own", (_request, socket) => sockets.push(socket))
+      const peer = yield* raw(port)
+      yield* peer.send(handshake("/own"))
+      yield* eventually(() => sockets.length === 1)
+      peer.socket.resetAndDestroy()
+      yield* eventually(() => sockets[0]?.destroyed === true)
+      assert.strictEqual(sockets[0]?.listenerCount("error"), 1)
+    }))
+
   it.scopedLive("an application beside it answers everything else", () =>
     Effect.gen(function*() {
       const app = HttpLayerRouter.serve(
