@@ -125,7 +125,7 @@ const begin = Effect.fnUntraced(function*(
     tokens: node.authenticator,
     handler
   }))
-  if (grant.expireAt !== undefined && grant.expireAt <= node.unixTime()) {
+  if (Connecting.isOver(grant, session)) {
     return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
   }
   const prepared = yield* Subscribing.prepare(subscription, grant, params)
@@ -246,6 +246,7 @@ const refresh = (session: Session, { channel, id, token }: Of<"sub_refresh">): H
     if (subscription === undefined) return yield* errors.permissionDenied
     if (token === "") return yield* disconnects.badRequest
     const grant = yield* session.atLeisure(node.authenticator.subscribe(token, { channel, user, client }))
+    if (Connecting.isOver(grant, session)) return yield* errors.tokenExpired
     subscription.expireAt = grant.expireAt
     subscription.info = grant.info
     session.reply(replies.refresh(id, "sub_refresh", ttlOf(grant.expireAt, node.unixTime())))

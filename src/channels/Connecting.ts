@@ -20,6 +20,14 @@ interface Identified {
   readonly replaced: ReadonlyArray<Session>
 }
 
+/**
+ * Whether what was granted has expired before it began.
+ *
+ * @internal
+ */
+export const isOver = ({ expireAt = Infinity }: Pick<Grant, "expireAt">, { node }: Session): boolean =>
+  expireAt <= node.unixTime()
+
 /** From here on the user is known, and so are the channels that the server subscribes it to. */
 const identify = (
   session: Session,
@@ -27,11 +35,9 @@ const identify = (
 ): Effect.Effect<Identified, ProtocolError | Disconnect> =>
   Effect.suspend((): Effect.Effect<Identified, ProtocolError | Disconnect> => {
     const { node } = session
-    const { clientRefresh, expireAt, subscriptions, user } = credentials
+    const { clientRefresh, subscriptions, user } = credentials
     session.credentials = credentials
-    if (expireAt !== undefined && expireAt <= node.unixTime()) {
-      return Effect.fail(clientRefresh ? errors.tokenExpired : errors.expired)
-    }
+    if (isOver(credentials, session)) return Effect.fail(clientRefresh ? errors.tokenExpired : errors.expired)
     const { channelLimit, personalChannel, userConnections } = node.config
     const isKnown = user !== ""
     const others = isKnown ? node.roster.of(user) : []
@@ -122,6 +128,7 @@ export const refresh = (
     const credentials = yield* session.atLeisure(session.node.authenticator.refresh(token, session.user)).pipe(
       Effect.catchIf((error) => error.code === errors.tokenExpired.code, () => disconnects.expired)
     )
+    if (isOver(credentials, session)) return yield* disconnects.expired
     const channels = credentials.subscriptions
     const isSame = channels.size === before.subscriptions.size &&
       [...before.subscriptions.keys()].every((channel) => channels.has(channel))
