@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import type { History } from "../../src/channels/Broker.js"
+import { disconnects, unsubscribes } from "../../src/channels/ProtocolCode.js"
 import type { Publication, StreamPosition } from "../../src/channels/Publication.js"
 import * as Recovery from "../../src/channels/Recovery.js"
+import { connected, network, online, serve, type Server, user } from "./support.js"
 
 /** Streams are named by a letter, and each publication by its place in one. */
 const publication = (epoch: string, offset: number): Publication<string> => ({ data: `"${epoch}${offset}"`, offset })
@@ -95,4 +98,117 @@ describe("recovery, of every small stream", () => {
       }
     }
   })
+})
+
+const channel = "recovered:x"
+
+const publish = (server: Server, ...all: ReadonlyArray<unknown>) =>
+  Effect.forEach(all, (data) => server.channels.publish(channel, data), { discard: true })
+
+describe("what a client may read at once", () => {
+  it.scoped("with more missed than recoveryLimit nothing is recovered, though all of it is kept (PROTOCOL 10.3)", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ recoveryLimit: 2 })
+      yield* publish(server, 1, 2, 3)
+      const { epoch } = yield* server.channels.history(channel)
+      const recover = (id: number, offset: number) => ({ id, subscribe: { channel, recover: true, epoch, offset } })
+      const client = yield* online(server)
+      const [more, , asMany] = yield* client.ask(recover(2, 0), { id: 3, unsubscribe: { channel } }, recover(4, 1))
+      const expected = { recoverable: true, positioned: true, was_recovering: true, epoch }
+      assert.deepStrictEqual(more, { id: 2, subscribe: { ...expected, offset: 3 } })
+      assert.deepStrictEqual(asMany, {
+        id: 4,
+        subscribe: {
+          ...expected,
+          recovered: true,
+          offset: 1,
+          publications: [{ data: 2, offset: 2 }, { data: 3, offset: 3 }]
+        }
+      })
+    }))
+
+  it.scoped("historyLimit holds whoever asks for more, or for all", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ historyLimit: 2 })
+      yield* publish(server, 1, 2, 3)
+      const { epoch } = yield* server.channels.history(channel)
+      const client = yield* online(server)
+      const read = (limit: number, reverse: boolean) =>
+        Effect.map(
+          client.ask({ id: 2, history: { channel, limit, reverse } }),
+          ([reply]) => reply
+        )
+      const answer = (...publications: ReadonlyArray<number>) => ({
+        id: 2,
+        history: { publications: publications.map((data) => ({ data, offset: data })), offset: 3, epoch }
+      })
+      for (const limit of [-1, 2, 3, 1000]) {
+        assert.deepStrictEqual(yield* read(limit, false), answer(1, 2), String(limit))
+        assert.deepStrictEqual(yield* read(limit, true), answer(3, 2), String(limit))
+      }
+      assert.deepStrictEqual(yield* read(1, false), answer(1))
+    }))
+})
+
+/** The clock of these tests stands: positions are not compared by the node, but with each publication. */
+describe("a stream that is lost while it is heard (PROTOCOL 10.4)", () => {
+  /** The first publication of the new stream is not the next one, or is as if it were. */
+  for (const before of [[1], []]) {
+    const after = before.length === 0 ? "nothing" : "something"
+
+    const setup = Effect.gen(function*() {
+      const { lose, node } = yield* network()
+      const server = yield* serve({ shared: node() })
+      return {
+        server,
+        publish: publish(server, ...before),
+        lose: Effect.zipRight(lose(channel), publish(server, "new"))
+      }
+    })
+
+    it.scoped(`after ${after} was published, a subscriber is told with 2500, and nothing else`, () =>
+      Effect.gen(function*() {
+        const { lose, publish, server } = yield* setup
+        const client = yield* online(server)
+        yield* client.ask({ id: 2, subscribe: { channel } })
+        yield* publish
+        yield* client.take(before.length)
+        yield* lose
+        assert.deepStrictEqual(yield* client.next, { push: { channel, unsubscribe: unsubscribes.insufficientState } })
+        const { epoch } = yield* server.channels.history(channel)
+        const [reply] = yield* client.ask({ id: 3, subscribe: { channel } })
+        assert.deepInclude(reply?.["subscribe"], { epoch, offset: 1 })
+      }))
+
+    it.scoped(`after ${after} was published, the SDK comes back and knows that it has missed something`, () =>
+      Effect.gen(function*() {
+        const { lose, publish, server } = yield* setup
+        const client = yield* connected(server)
+        const sub = yield* client.subscribe(channel)
+        yield* publish
+        yield* sub.data(before.length)
+        yield* lose
+        yield* sub.next("subscribing")
+        assert.deepInclude(yield* sub.next("subscribing"), unsubscribes.insufficientState)
+        assert.deepInclude(yield* sub.next("subscribed"), { wasRecovering: true, recovered: false })
+        yield* server.channels.publish(channel, "live")
+        assert.deepStrictEqual(yield* sub.data(1), ["live"])
+      }))
+
+    it.scoped(`after ${after} was published, a client that the server subscribed is closed with 3010`, () =>
+      Effect.gen(function*() {
+        const { lose, publish, server } = yield* setup
+        const client = yield* user(server, "ada", { subs: { [channel]: {} } })
+        yield* client.next("subscribed")
+        yield* publish
+        yield* client.take("publication", before.length)
+        yield* lose
+        yield* client.next("connecting")
+        const { code, reason } = disconnects.insufficientState
+        assert.deepStrictEqual(yield* client.next("connecting"), { code, reason })
+        assert.deepInclude(yield* client.next("subscribed"), { channel, wasRecovering: true, recovered: false })
+        yield* server.channels.publish(channel, "live")
+        assert.deepInclude(yield* client.next("publication"), { data: "live" })
+      }))
+  }
 })

@@ -131,6 +131,8 @@ const scripted = (asked: Asked, anonymous: boolean) =>
 
 type Operation = Exclude<keyof Broker["Type"], "listen" | "unsafePublish">
 
+const nothing = () => Effect.void
+
 /** What is wrong with the broker just now. */
 export class Faults {
   /** Operations that fail. */
@@ -140,12 +142,20 @@ export class Faults {
   /** Tells the node of an event. */
   tell: (event: BrokerEvent) => void = () => {}
   /** What an operation waits for before it begins. */
-  before: (operation: Operation, channel: string) => Effect.Effect<void> = () => Effect.void
+  before: (operation: Operation, channel: string) => Effect.Effect<void> = nothing
   /** What happens after it is done, and before the node knows. */
-  after: (operation: Operation, channel: string) => Effect.Effect<void> = () => Effect.void
+  after: (operation: Operation, channel: string) => Effect.Effect<void> = nothing
+
+  /** No operation is touched. */
+  get areNone(): boolean {
+    return this.broken.size === 0 && this.before === nothing && this.after === nothing
+  }
 }
 
-/** With `elsewhere` it publishes as a broker does that lives on another machine. */
+/**
+ * Clients publish as in production, by `unsafePublish`: the real one while nothing is broken, unless it is `elsewhere`,
+ * which publishes as a broker does that lives on another machine.
+ */
 const faulty = (faults: Faults, elsewhere: boolean) =>
   Layer.effect(
     Broker,
@@ -161,10 +171,12 @@ const faulty = (faults: Faults, elsewhere: boolean) =>
         )
       return Broker.of({
         publish: (channel, publication) => through("publish", channel, real.publish(channel, publication)),
-        unsafePublish: elsewhere
-          ? (channel, publication, onExit) =>
-            void Effect.runCallback(through("publish", channel, real.publish(channel, publication)), { onExit })
-          : undefined,
+        unsafePublish: (channel, publication, onExit) => {
+          if (!elsewhere && real.unsafePublish !== undefined && faults.areNone) {
+            return real.unsafePublish(channel, publication, onExit)
+          }
+          Effect.runCallback(through("publish", channel, real.publish(channel, publication)), { onExit })
+        },
         publishJoin: (channel, info) => through("publishJoin", channel, real.publishJoin(channel, info)),
         publishLeave: (channel, info) => through("publishLeave", channel, real.publishLeave(channel, info)),
         subscribe: (channel) => through("subscribe", channel, real.subscribe(channel)),
@@ -200,7 +212,7 @@ export type ServeOptions = ChannelsOptions & {
   readonly apiKey?: string | undefined
   /** What it shares with other nodes, the cluster too. Absent: it is alone, and all is in its own memory. */
   readonly shared?: Layer.Layer<Broker | Presence, InvalidOption> | undefined
-  /** Whether the broker lets publications be under way together. Defaults to `false`. */
+  /** Whether the broker confirms publications later, as one on another machine does. Defaults to `false`. */
   readonly elsewhere?: boolean | undefined
 }
 
@@ -219,7 +231,9 @@ export const network = (options?: Parameters<typeof MemoryCluster.make>[0]) =>
         Layer.succeed(Presence, presence),
         Layer.succeed(Cluster, cluster.cluster)
       )
-    return { cluster, node }
+    /** Loses the stream of a channel, as a broker does that starts anew. */
+    const lose = (channel: string) => Effect.sync(() => broker.lose(channel))
+    return { cluster, lose, node }
   })
 
 /** Everybody may do everything that is switched on. */

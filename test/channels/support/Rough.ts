@@ -2,11 +2,11 @@
  * A broker and presence that take their time, fail, and lose what they were to tell: the network that channels must
  * live with. What they did is recorded, for the laws.
  */
-import { Effect, FiberSet } from "effect"
-import { type Broker, BrokerError, type BrokerEvent } from "../../../src/channels/Broker.js"
+import { Deferred, Effect, type Exit, FiberId, FiberSet } from "effect"
+import { type Broker, BrokerError, type BrokerEvent, type BrokerPublish } from "../../../src/channels/Broker.js"
 import type { MemoryNetwork } from "../../../src/channels/BrokerMemory.js"
 import type { Presence } from "../../../src/channels/Presence.js"
-import type { ClientInfo } from "../../../src/channels/Publication.js"
+import type { ClientInfo, StreamPosition } from "../../../src/channels/Publication.js"
 
 /** The choices of one seed: whole numbers below `n`. */
 export const choices = (seed: number) => {
@@ -56,6 +56,10 @@ export class Rough {
   readonly presence: Presence["Type"]
   private readonly log: Array<string>
   private running = 0
+  /** Publications of clients that are under way. */
+  private sending = 0
+  /** Whether the last of them got its place in the stream. */
+  private sent: Deferred.Deferred<void> | undefined = undefined
   private readonly pick: Pick
   private readonly events = new Map<string, Array<BrokerEvent>>()
   private listener: ((event: BrokerEvent) => void) | undefined = undefined
@@ -80,8 +84,17 @@ export class Rough {
       this.events.set(event.channel, [event])
       fork(this.pump(event.channel))
     }
+    const unsafePublish: Broker["Type"]["unsafePublish"] = (channel, publication, done) => {
+      // As a broker in this process does.
+      if (this.sending === 0 && this.pick(4) === 0 && !this.chance(this.roughness.fails)) {
+        return inner.unsafePublish?.(channel, publication, done)
+      }
+      fork(this.send(channel, publication, inner, done))
+    }
     this.broker = {
       publish: (channel, publication) => this.operation(`publish ${channel}`, inner.publish(channel, publication)),
+      // Not all brokers have it.
+      unsafePublish: pick(2) === 0 ? unsafePublish : undefined,
       publishJoin: (channel, info) => this.announce("joining", channel, info, inner.publishJoin(channel, info)),
       publishLeave: (channel, info) => this.announce("leaving", channel, info, inner.publishLeave(channel, info)),
       subscribe: (channel) =>
@@ -135,7 +148,7 @@ export class Rough {
   }
 
   get isIdle(): boolean {
-    return this.running === 0 && this.events.size === 0
+    return this.running === 0 && this.sending === 0 && this.events.size === 0
   }
 
   private chance(percent: number): boolean {
@@ -166,6 +179,32 @@ export class Rough {
         )
       )
     })
+  }
+
+  /** Publications get their places in the order of the calls, and are confirmed in any. */
+  private send(
+    channel: string,
+    publication: BrokerPublish,
+    inner: Broker["Type"],
+    done: (exit: Exit.Exit<StreamPosition | undefined, BrokerError>) => void
+  ): Effect.Effect<void> {
+    const { sent: before } = this
+    const sent = Deferred.unsafeMake<void>(FiberId.none)
+    this.sent = sent
+    this.sending++
+    const turn = before === undefined ? Effect.void : Deferred.await(before)
+    const isSent = Deferred.succeed(sent, undefined)
+    const made = Effect.zipRight(turn, Effect.ensuring(inner.publish(channel, publication), isSent))
+    return this.operation(`publish ${channel}, under way`, made).pipe(
+      Effect.ensuring(isSent),
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          this.sending--
+          done(exit)
+        })
+      ),
+      Effect.exit
+    )
   }
 
   private present(
