@@ -92,6 +92,9 @@ const asksForProtobuf = (url: string): boolean => {
   return query.get("format") === "protobuf" || query.get("cf_protocol") === "protobuf"
 }
 
+/** Clients take what is below for their own doing, and what is above for nothing that they know. */
+const isUnsubscribeCode = (code: number): boolean => Number.isInteger(code) && code >= 2000 && code <= 2999
+
 /**
  * Builds the service in the current scope. When the scope closes, its clients are drained with 3001 while broker and
  * presence are still there. The error names the option that is wrong.
@@ -171,6 +174,7 @@ export const make = (
       },
       unsubscribe: (user, channel, { client, unsubscribe: { code, reason } = unsubscribes.server } = {}) =>
         inNamespace(channel, () => {
+          if (!isUnsubscribeCode(code)) return Effect.fail(badRequest("an unsubscribe code is from 2000 to 2999"))
           const request = new Control.Unsubscribe({ user, channel, client, code, reason })
           return Everywhere.count(node, request, NodeControl.unsubscribe(node, request))
         }),

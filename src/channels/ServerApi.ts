@@ -304,6 +304,10 @@ const group = HttpApiGroup.make("server", { topLevel: true })
   .addError(refusal("The position cannot be recovered.", Schema.Literal(112)), { status: 416 })
   .addError(refusal("Too many requests.", Schema.Literal(111)), { status: 429 })
   .addError(refusal("The server failed; try again.", Schema.Literal(100)), { status: 500 })
+  .addError(
+    refusal("The application failed for now; try again.", Schema.Int.pipe(Schema.between(105, 4999))),
+    { status: 503 }
+  )
   .middleware(ApiKey)
 
 /** `HttpApi` adds an error of its own to every API. It does not happen here: bodies are decoded by the methods. */

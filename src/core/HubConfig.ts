@@ -36,17 +36,18 @@ type Period = Duration.DurationInput | "off"
  * @category models
  */
 export interface HubOptions {
-  /** Largest message a peer may send; a larger one closes with 1009. Defaults to 65536. */
+  /** Largest message a peer may send; a larger one closes with 1009. It cannot be switched off. Defaults to 65536. */
   readonly messageBytes?: number | undefined
   /**
    * Received and not yet taken by the handler, per connection; at the limit the hub stops reading from that socket
    * (TCP backpressure) until half is taken. What was read already still comes: at most one read of 64 KiB more.
-   * Defaults to 262144.
+   * It cannot be switched off. Defaults to 262144.
    */
   readonly inboxBytes?: number | undefined
   /**
    * Sent and not yet taken by the peer's kernel, per connection, the frame being added included; it acts from 16 KiB, the
-   * high-water mark of a socket. Of tiny frames one waits for every 64 bytes of it. Defaults to 1048576.
+   * high-water mark of a socket. Of tiny frames one waits for every 64 bytes of it. It
+   * cannot be switched off. Defaults to 1048576.
    */
   readonly outboxBytes?: number | undefined
   /** What happens when an outbox is full. Defaults to `disconnect`. */
@@ -67,7 +68,7 @@ export interface HubOptions {
   readonly heartbeatInterval?: Period | undefined
   /** Time for the answer to a ping, give or take a quarter; then the connection is closed. Defaults to 10 seconds. */
   readonly heartbeatTimeout?: Duration.DurationInput | undefined
-  /** Time that a drain waits for connections to end before it cuts them off. Defaults to 10 seconds. */
+  /** Time that a drain waits for connections to end before it cuts them off. 0: at once. Defaults to 10 seconds. */
   readonly drainDeadline?: Duration.DurationInput | undefined
   /** Connections per second that a drain closes, more if the deadline demands it. Defaults to 10000. */
   readonly drainPace?: number | undefined
@@ -134,14 +135,15 @@ const oneOf = <A extends string>(...values: ReadonlyArray<A>): Parse<A> => (actu
   values.find((value) => value === actual)
 
 const whole = "a whole number above 0"
+const bound = `${whole} (it cannot be switched off)`
 const wholeOrOff = `${whole}, or 0 or "off" for no limit`
 const time = "a duration such as \"10 seconds\" or a number of milliseconds, at most 24 days"
 
 /** One row per option: its key, its default, what it must be, and how to read it. */
 const rows = {
-  messageBytes: { fallback: 65536, expected: whole, parse: size },
-  inboxBytes: { fallback: 262144, expected: whole, parse: size },
-  outboxBytes: { fallback: 1048576, expected: whole, parse: size },
+  messageBytes: { fallback: 65536, expected: bound, parse: size },
+  inboxBytes: { fallback: 262144, expected: bound, parse: size },
+  outboxBytes: { fallback: 1048576, expected: bound, parse: size },
   overflow: {
     fallback: "disconnect",
     expected: "disconnect, drop-newest, drop-oldest or conflate",

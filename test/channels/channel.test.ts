@@ -642,6 +642,22 @@ describe("what `join` acquires", () => {
       assert.deepStrictEqual(events.slice(0, 2), ["b acquired", "b released"])
     }).pipe(Logger.withMinimumLogLevel(LogLevel.None)))
 
+  it.scopedLive("stays where the server's code is none of an unsubscribe: error 107", () =>
+    Effect.gen(function*() {
+      const { events, ...server } = yield* serving()
+      const client = yield* user(server, "ada")
+      const a = yield* client.subscribe("open:a")
+      for (const code of [0, 1, 1999, 3000, 2000.5, NaN]) {
+        const given = { unsubscribe: { code, reason: "go" } }
+        const error = yield* Effect.flip(server.channels.unsubscribe("ada", "open:a", given))
+        assert.deepInclude(error, { code: 107, reason: "bad request: an unsubscribe code is from 2000 to 2999" })
+      }
+      yield* client.settled
+      assert.deepStrictEqual(events, ["a acquired"])
+      yield* server.channels.unsubscribe("ada", "open:a", { unsubscribe: { code: 2499, reason: "go" } })
+      assert.deepInclude(yield* a.next("unsubscribed"), { code: 2499, reason: "go" })
+    }))
+
   it.scopedLive("is released when the server takes the subscription, and when the client is gone", () =>
     Effect.gen(function*() {
       const { events, joining, ...server } = yield* serving({ closeGrace: "50 millis" })

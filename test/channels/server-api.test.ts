@@ -366,6 +366,11 @@ describe("the methods", () => {
         payload: { channel: "unknown:a" }
       }))
       assert.deepStrictEqual({ ...failure }, { code: 102, message: "unknown channel" })
+      const later = yield* Effect.flip(client.history({
+        headers: { "x-centrifugo-error-mode": "transport" },
+        payload: { channel: "temporary:a" }
+      }))
+      assert.deepStrictEqual({ ...later }, { code: 450, message: "later" })
     }).pipe(Effect.provide(FetchHttpClient.layer)))
 })
 
@@ -751,7 +756,19 @@ describe("the description", () => {
       )
       for (const { post } of Object.values(spec.paths)) {
         assert.deepStrictEqual(post.security, [{ key: [] }, { authorization: [] }])
-        assert.containsAllKeys(post.responses, ["200", "400", "401", "404", "409", "413", "416", "500"])
+        assert.containsAllKeys(post.responses, [
+          "200",
+          "400",
+          "401",
+          "403",
+          "404",
+          "409",
+          "413",
+          "416",
+          "429",
+          "500",
+          "503"
+        ])
       }
       assert.deepStrictEqual(
         Object.values(spec.components.securitySchemes).map(({ in: where, name }) => [where, name]),

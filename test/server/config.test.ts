@@ -167,8 +167,11 @@ describe("ServerConfig", () => {
     ["HUB_PORT", "80a", "a whole number from 0 to 65535"],
     ["HUB_PORT", "", "a whole number from 0 to 65535"],
     ["HUB_HOST", "a b", "an IP address or a host name"],
-    ["HUB_MESSAGE_BYTES", "-1", "a whole number above 0"],
-    ["HUB_MESSAGE_BYTES", "64k", "a whole number above 0"],
+    ["HUB_MESSAGE_BYTES", "-1", "a whole number above 0 (it cannot be switched off)"],
+    ["HUB_MESSAGE_BYTES", "64k", "a whole number above 0 (it cannot be switched off)"],
+    ["HUB_MESSAGE_BYTES", "0", "a whole number above 0 (it cannot be switched off)"],
+    ["HUB_INBOX_BYTES", "0", "a whole number above 0 (it cannot be switched off)"],
+    ["HUB_OUTBOX_BYTES", "0", "a whole number above 0 (it cannot be switched off)"],
     ["HUB_CONNECTIONS", "many", "a whole number above 0, or 0 or \"off\" for no limit"],
     ["HUB_OVERFLOW", "panic", "disconnect, drop-newest, drop-oldest or conflate"],
     ["HUB_RATE_LIMIT", "shout", "close or drop"],
@@ -184,6 +187,24 @@ describe("ServerConfig", () => {
         assert.strictEqual(yield* complaint({ [variable]: value }, { [variable]: "fine?" }), flag + rest)
       }))
   }
+
+  it.effect("0 switches the limits of the shape off that can be", () =>
+    Effect.gen(function*() {
+      const { hub } = yield* load(new Map(), {
+        HUB_CONNECTIONS: "0",
+        HUB_CONNECTIONS_PER_ADDRESS: "0",
+        HUB_MESSAGES_PER_SECOND: "0",
+        HUB_HANDSHAKE_TIMEOUT: "0",
+        HUB_DRAIN_DEADLINE: "0"
+      })
+      assert.deepInclude(hub, {
+        connections: Infinity,
+        connectionsPerAddress: Infinity,
+        messagesPerSecond: Infinity,
+        handshakeTimeout: 0,
+        drainDeadline: 0
+      })
+    }))
 
   it.effect("durations too", () =>
     Effect.gen(function*() {

@@ -257,6 +257,51 @@ describe("hub.schema.json", () => {
     assert.isAbove(Math.min(taken.yes, taken.no), 100)
   })
 
+  it.effect("takes the shape that a configuration was asked to have, as the program does", () =>
+    Effect.gen(function*() {
+      const shape = {
+        http: { host: "127.0.0.1", port: 8000, allowedOrigins: ["https://app.example"] },
+        client: {
+          allowAnonymous: false,
+          insecure: false,
+          token: {
+            hmacSecret: "0123456789abcdef0123456789abcdef",
+            jwksUrl: "https://id.example/jwks.json",
+            audience: "hub",
+            issuer: "https://id.example"
+          },
+          pingInterval: "25 seconds",
+          pongTimeout: "8 seconds",
+          channelLimit: 128,
+          queueMaxSize: 1048576,
+          personalChannel: { enabled: false, namespace: "" }
+        },
+        limits: {
+          connections: 100000,
+          connectionsPerAddress: 0,
+          messageBytes: 65536,
+          messagesPerSecond: 1000,
+          handshakeTimeout: "10 seconds",
+          drainDeadline: "10 seconds"
+        },
+        api: { keys: ["0123456789abcdef0123456789abcdef"] },
+        channels: {
+          withoutNamespace: {
+            presence: true,
+            joinLeave: true,
+            historySize: 100,
+            historyTtl: "300 seconds",
+            forceRecovery: true
+          },
+          namespaces: { news: { historySize: 10, historyTtl: "60 seconds", allowSubscribeForClient: true } }
+        }
+      }
+      assert.isTrue(accepts(JSON.parse(schema), shape))
+      const { config } = yield* load(new Map(), {}, shape)
+      assert.strictEqual(config.port, 8000)
+      assert.strictEqual(config.hub.connectionsPerAddress, Infinity)
+    }))
+
   it("takes the defaults of all settings that a value is given for above", () => {
     for (const setting of settings) {
       for (const [, value] of values(setting)) {
