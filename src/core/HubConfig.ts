@@ -46,8 +46,8 @@ export interface HubOptions {
   readonly inboxBytes?: number | undefined
   /**
    * Sent and not yet taken by the peer's kernel, per connection, the frame being added included; it acts from 16 KiB, the
-   * high-water mark of a socket. Of tiny frames one waits for every 64 bytes of it. It
-   * cannot be switched off. Defaults to 1048576.
+   * high-water mark of a socket. Of tiny frames one waits for every 64 bytes of it. It cannot be switched off. Defaults to
+   * 1048576.
    */
   readonly outboxBytes?: number | undefined
   /** What happens when an outbox is full. Defaults to `disconnect`. */
