@@ -108,7 +108,7 @@ const began = Date.now()
 for (const name of chosen) {
   const scenario = scenarios.get(name)
   samples[name] = {}
-  const taking = present.filter((server) => !scenario.servers || scenario.servers.includes(server.name))
+  const taking = present.filter((server) => scenario.servers?.includes(server.name) ?? !server.onlyWithRedis)
   const count = Math.min(rounds, scenario.rounds ?? rounds)
   for (let round = 0; round < count; round++) {
     const order = taking.map((_, index) => taking[(index + round) % taking.length])

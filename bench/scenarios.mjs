@@ -98,8 +98,6 @@ const handshakes = (options) => async (server, how) => {
   return { cost: (cpu / handshakes) * 1e3, rate: handshakes / seconds, loadShare: loadCpu / seconds }
 }
 
-const few = ["raw-ws", "effect-ws-hub", "bun"]
-
 /** What a stalled client does to the others: the same load with and without two in a hundred that never read. */
 const stalledPair = async (server, how) => {
   const options = { conns: 100, publishers: 1, window: 64, size: 128 }
@@ -150,9 +148,9 @@ export const scenarios = new Map(
     "fan-out": { ...fanOut(1000), must: 40, goal: 70, aboveBun: true, chart: true },
     "fan-out-32": { ...fanOut(1000, { publishers: 32 }), must: 25, goal: 45, aboveBun: true, chart: true },
     "window-1": { ...fanOut(1000, { window: 1 }), must: 1.25, goal: 1.45, chart: true },
-    "fan-out-5000": { ...fanOut(5000, { servers: few }), must: 30, goal: 60, chart: true },
-    "fan-out-100": fanOut(100, { servers: few }),
-    "fan-out-10000": fanOut(10000, { servers: few }),
+    "fan-out-5000": { ...fanOut(5000), must: 30, goal: 60, chart: true },
+    "fan-out-100": fanOut(100),
+    "fan-out-10000": fanOut(10000),
     echo: {
       title: "echo, 200 connections",
       unit: "CPU-s per million echoes",

@@ -82,6 +82,7 @@ const definitions = [
     version: () => `@socket.io/redis-adapter ${versionOf(join(modules, "@socket.io/redis-adapter"))}`,
     unavailable: needs("socket.io", "@socket.io/redis-adapter", "redis"),
     socketIo: true,
+    onlyWithRedis: true,
     redis: { script: "peers/socket-io-redis.mjs", args: ["pubsub"] }
   },
   {
@@ -91,6 +92,7 @@ const definitions = [
     version: () => `@socket.io/redis-streams-adapter ${versionOf(join(modules, "@socket.io/redis-streams-adapter"))}`,
     unavailable: needs("socket.io", "@socket.io/redis-streams-adapter", "redis"),
     socketIo: true,
+    onlyWithRedis: true,
     redis: { script: "peers/socket-io-redis.mjs", args: ["streams"] }
   },
   {
