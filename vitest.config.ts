@@ -11,6 +11,7 @@ export default defineConfig(({ mode }) => {
     ssr: { resolve: { conditions } },
     test: {
       include: ["test/**/*.test.ts"],
+      globalSetup: "test/redis/support/Installed.ts",
       pool: "forks",
       // Most tests wait for other processes: two at a time even on two cores.
       poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) } },

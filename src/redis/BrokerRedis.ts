@@ -15,7 +15,9 @@ import {
   type HistoryRequest,
   type StreamOptions
 } from "../channels/Broker.js"
-import type { ClientInfo, StreamPosition } from "../channels/Publication.js"
+import type { ClientInfo } from "../channels/Publication.js"
+import { Batch, type Published } from "./BrokerBatch.js"
+import { Echo } from "./BrokerEcho.js"
 import { history, publishScripts, remove } from "./BrokerScripts.js"
 import { decodeMessage, encodePassing, encodePayload, encodePresence, separator } from "./BrokerWire.js"
 import { RedisConnection } from "./RedisConnection.js"
@@ -45,46 +47,10 @@ const px = (millis: number): string => `${Math.max(1, Math.ceil(millis))}`
 const isKept = (options: StreamOptions | undefined): options is StreamOptions =>
   options !== undefined && options.size > 0 && options.ttl > 0
 
-type Published = Exit.Exit<StreamPosition | undefined, BrokerError>
-
 const nothing: Published = Exit.succeed(undefined)
 
 const passed = (exit: Exit.Exit<void, BrokerError>): Published =>
   Exit.isSuccess(exit) ? nothing : Exit.failCause(exit.cause)
-
-/** Publications for one channel that go in one command. */
-class Batch {
-  readonly channel: string
-  readonly stream: StreamOptions | undefined
-  readonly payloads: Array<string>
-  readonly waiters: Array<(exit: Published) => void>
-  size: number
-
-  constructor(
-    channel: string,
-    stream: StreamOptions | undefined,
-    payload: string,
-    done: (exit: Published) => void
-  ) {
-    this.channel = channel
-    this.stream = stream
-    // Most have one publication: an array that begins empty would make room for seventeen.
-    this.payloads = [payload]
-    this.waiters = [done]
-    this.size = payload.length
-  }
-
-  takes(stream: StreamOptions | undefined): boolean {
-    const own = this.stream
-    return this.payloads.length < mostPublications && this.size < mostUnits && (own === stream ||
-      own !== undefined && stream !== undefined && own.size === stream.size && own.ttl === stream.ttl &&
-        own.metaTtl === stream.metaTtl)
-  }
-}
-
-/** In one command: Redis does nothing else meanwhile. */
-const mostPublications = 256
-const mostUnits = 262_144
 
 /** One node's broker. */
 class Node {
@@ -98,9 +64,11 @@ class Node {
   /** The last of each channel in the queue, if it is one that more can join. */
   private readonly open = new Map<string, Batch>()
   private flushing: NodeJS.Immediate | undefined
+  private readonly echo: Echo
 
   constructor(redis: RedisConnection["Type"]) {
     this.redis = redis
+    this.echo = new Echo(redis.config)
     this.scripts = publishScripts[redis.publishing]
   }
 
@@ -116,9 +84,7 @@ class Node {
       this.open.set(channel, other)
       return this.enqueue(other)
     }
-    batch.payloads.push(payload)
-    batch.size += payload.length
-    batch.waiters.push(done)
+    batch.add(payload, done)
   }
 
   tellPresence(kind: "j" | "l", channel: string, info: ClientInfo, done: (exit: Published) => void): void {
@@ -144,6 +110,7 @@ class Node {
     const { queue } = this
     this.queue = []
     this.open.clear()
+    this.echo.look()
     for (const entry of queue) {
       if (entry instanceof Batch) this.send(entry)
       else entry()
@@ -152,8 +119,11 @@ class Node {
 
   private send({ channel, payloads, stream, waiters }: Batch): void {
     Metrics.published.unsafeUpdate(waiters.length, [])
+    const content = payloads.join(separator)
+    if (this.echo.isDue && this.channels.has(channel)) this.echo.sent(channel, content)
     if (stream === undefined) {
-      return this.redis.unsafePublish(channel, encodePassing(payloads.join(separator)), (exit) => {
+      return this.redis.unsafePublish(channel, encodePassing(content), (exit) => {
+        if (Exit.isFailure(exit)) this.echo.forget(channel)
         const all = passed(exit)
         for (const done of waiters) done(all)
       }, waiters.length)
@@ -162,8 +132,9 @@ class Node {
       this.scripts.append,
       channel,
       this.keys(channel),
-      [...this.streamArgs(stream), payloads.join(separator)],
+      [...this.streamArgs(stream), content],
       (exit) => {
+        if (Exit.isFailure(exit)) this.echo.forget(channel)
         if (waiters.length === 1 || Exit.isFailure(exit) || exit.value === undefined) {
           for (const done of waiters) done(exit)
           return
@@ -245,6 +216,7 @@ class Node {
   unsubscribe(channel: string): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.channels.delete(channel)
+      this.echo.forget(channel)
       return this.redis.unsubscribe(channel)
     })
   }
@@ -259,6 +231,7 @@ class Node {
 
   readonly onMessage = (channel: string, message: string): void => {
     if (!this.channels.has(channel)) return
+    this.echo.heard(channel, message)
     try {
       decodeMessage(channel, message, this.tell)
     } catch {
@@ -268,6 +241,7 @@ class Node {
   }
 
   readonly onGap = (channel: string): void => {
+    this.echo.forget(channel)
     if (this.channels.has(channel)) this.tell({ _tag: "Gap", channel })
   }
 

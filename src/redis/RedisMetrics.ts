@@ -75,6 +75,19 @@ export const messages = counter("messages_total", "Messages heard")
 export const unreadable = counter("unreadable_total", "Messages that could not be read")
 
 /**
+ * Time from publishing to hearing it, in seconds, of publications that a node made and hears itself: ten a second at most.
+ * If another publishes the very same in the channel meanwhile, that may be taken for it.
+ *
+ * @since 1.0.0
+ * @category metrics
+ */
+export const receive = Metric.histogram(
+  "ws_hub_redis_receive_seconds",
+  seconds,
+  "Time from publishing to hearing it, of what this node publishes and hears itself"
+)
+
+/**
  * How far what is heard is behind, in seconds: the time for a sign of life on a connection that hears, which waits for
  * all messages before it.
  *
@@ -120,6 +133,7 @@ export const touch: Effect.Effect<void> = Effect.all([
   Metric.value(published),
   Metric.value(messages),
   Metric.value(unreadable),
+  Metric.value(receive),
   Metric.value(lag),
   Metric.value(connections),
   Metric.value(reconnects),

@@ -25,7 +25,7 @@ export interface RedisOptions {
   readonly cluster?: ReadonlyArray<string> | undefined
   /**
    * Sentinels, and the name by which they know the master. It is spoken to over TLS if `tls` is given, or if one of them
-   * is.
+   * is. User and password of a Sentinel are those in its address.
    */
   readonly sentinel?: { readonly name: string; readonly urls: ReadonlyArray<string> } | undefined
   /** For servers whose address names none. */

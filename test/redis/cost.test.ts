@@ -1,13 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Metric, Queue } from "effect"
+import { vi } from "vitest"
 import type { BrokerEvent, StreamOptions } from "../../src/channels/Broker.js"
 import { Cluster } from "../../src/channels/Cluster.js"
 import { Presence } from "../../src/channels/Presence.js"
+import * as BrokerWire from "../../src/redis/BrokerWire.js"
 import * as Redis from "../../src/redis/Redis.js"
 import { RedisConnection } from "../../src/redis/RedisConnection.js"
 import * as RedisMetrics from "../../src/redis/RedisMetrics.js"
+import { sdk, serve } from "../channels/support.js"
 import { makeNode, persist, until } from "./support/Nodes.js"
 import { isRedisInstalled, makeRedisServer, type RedisServer } from "./support/RedisServer.js"
+
+vi.mock("../../src/redis/BrokerWire.js", async (original) => {
+  const real = await original<typeof BrokerWire>()
+  return { ...real, decodeMessage: vi.fn(real.decodeMessage) }
+})
 
 const stream: StreamOptions = { size: 10_000, ttl: 60_000, metaTtl: 600_000 }
 
@@ -55,6 +63,26 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
         Array.from(passed, (event) => event._tag === "Published" && [event.publication.data, event.publication.offset]),
         upTo(200).map((n) => [`${n}`, 0])
       )
+    }))
+
+  it.scopedLive("publications of one turn for many channels go out in one write", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer()
+      const { broker, redis } = yield* makeNode({ url: server.url, pingInterval: 60_000 })
+      yield* redis.connected
+      const reads = Effect.map(
+        server.cli("INFO", "stats"),
+        (text) => Number(/total_reads_processed:(\d+)/.exec(text)?.[1])
+      )
+      const first = yield* reads
+      const second = yield* reads
+      // What the question costs is not counted.
+      const own = second - first
+      for (const given of [{}, { stream }]) {
+        const before = yield* reads
+        yield* Effect.forEach(upTo(50), (n) => broker.publish(`${n}`, { data: `${n}`, ...given }), together)
+        assert.strictEqual((yield* reads) - before - own, 1)
+      }
     }))
 
   it.scopedLive("what one node does in a channel at once is heard in that order", () =>
@@ -114,11 +142,17 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
   it.scopedLive("what is cut at any time: everything is heard once and in order, or a gap is told", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer()
-      const fast = { url: server.url, retryInterval: 50 }
+      const fast = { url: server.url, retryInterval: 50, pingInterval: 20 }
       const [one, two] = [yield* makeNode(fast), yield* makeNode(fast)]
       yield* one.redis.connected
       yield* two.redis.connected
-      const [lag, published] = [yield* Metric.value(RedisMetrics.lag), yield* Metric.value(RedisMetrics.published)]
+      const counted = Effect.all({
+        lag: Metric.value(RedisMetrics.lag),
+        published: Metric.value(RedisMetrics.published),
+        answered: Metric.value(RedisMetrics.commands("publish")),
+        failed: Metric.value(RedisMetrics.errors("publish"))
+      })
+      const before = yield* counted
       yield* one.broker.subscribe("a")
       let made = 0
       const publishing = yield* Effect.forkScoped(Effect.forever(
@@ -156,10 +190,36 @@ describe.skipIf(!isRedisInstalled)("what it costs", () => {
       }
       assert.strictEqual(at, last?.offset)
       assert.isAtLeast(gaps, 1)
-      assert.isAbove((yield* Metric.value(RedisMetrics.published)).count, published.count)
-      assert.isAtLeast((yield* Metric.value(RedisMetrics.lag)).count, lag.count)
-      assert.isAbove((yield* Metric.value(RedisMetrics.commands("publish"))).count, 0)
-      assert.isAbove((yield* Metric.value(RedisMetrics.errors("publish"))).count, 0)
+      yield* until(Effect.map(Metric.value(RedisMetrics.lag), ({ count }) => count > before.lag.count))
+      const now = yield* counted
+      assert.isAtLeast(now.published.count - before.published.count, made + 1)
+      // Five that are published together are one command.
+      assert.isAtLeast(now.answered.count - before.answered.count, made / 5)
+      assert.isAtMost(now.answered.count - before.answered.count, made)
+      assert.isAbove(now.failed.count, before.failed.count)
+    }))
+
+  it.scopedLive("a message is decoded once on a node, however many hear it there", () =>
+    Effect.gen(function*() {
+      const { cli, url } = yield* makeRedisServer()
+      const { broker, redis } = yield* makeNode({ url })
+      const node = yield* serve({ shared: Redis.layer({ url }) })
+      yield* persist(node.channels.publish("before", 0))
+      const subs = yield* Effect.forEach(upTo(20), () =>
+        Effect.gen(function*() {
+          const client = yield* sdk(node)
+          yield* client.connect
+          return yield* client.subscribe("a")
+        }), { concurrency: "unbounded" })
+      assert.strictEqual(yield* cli("PUBSUB", "NUMSUB", redis.key("a")), `${redis.key("a")}\n1`)
+      yield* broker.subscribe("a")
+      const heard = yield* Queue.unbounded<BrokerEvent>()
+      for (const listener of [heard, heard, heard]) yield* broker.listen((event) => listener.unsafeOffer(event))
+      vi.mocked(BrokerWire.decodeMessage).mockClear()
+      yield* broker.publish("a", { data: "{\"n\":1}", tags: { a: "b" } })
+      for (const sub of subs) assert.deepStrictEqual((yield* sub.next("publication")).data, { n: 1 })
+      yield* Queue.takeN(heard, 3)
+      assert.strictEqual(vi.mocked(BrokerWire.decodeMessage).mock.calls.length, 2, "once on each of the two nodes")
     }))
 
   it.scopedLive("no server is asked for a script that it does not know, so that nothing overtakes what is asked first", () =>

@@ -5,6 +5,7 @@ import * as ClusterRedis from "../../src/redis/ClusterRedis.js"
 import { RedisConnection } from "../../src/redis/RedisConnection.js"
 import { certificate, isOpensslInstalled } from "../certificate.js"
 import { makeNode, persist, until } from "./support/Nodes.js"
+import { makeRedisCluster } from "./support/RedisCluster.js"
 import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
 
 const logInto = (logged: Array<string>) =>
@@ -88,6 +89,57 @@ describe.skipIf(!isRedisInstalled)("who may connect to Redis", () => {
         yield* redis.connected
       })
   )
+
+  it.scopedLive.skipIf(!isOpensslInstalled)(
+    "a Cluster over TLS, with a password: all its nodes are spoken to so",
+    () =>
+      Effect.gen(function*() {
+        const { cert, key } = yield* certificate
+        const servers = yield* makeRedisCluster({
+          tls: { cert, key },
+          args: ["--tls-cluster", "yes", "--requirepass", "s", "--masterauth", "s"],
+          cliArgs: ["--tls", "--cacert", cert, "-a", "s", "--no-auth-warning"]
+        })
+        const { broker, events, redis } = yield* makeNode({
+          cluster: servers.slice(0, 1).map(({ url }) => url),
+          tls: { ca: readFileSync(cert) },
+          password: "s",
+          ...fast
+        })
+        yield* redis.connected
+        const channels = Array.from({ length: 20 }, (_, n) => `${n}`)
+        yield* Effect.forEach(channels, broker.subscribe, { concurrency: "unbounded" })
+        yield* Effect.forEach(channels, (channel) => broker.publish(channel, { data: "1" }), {
+          concurrency: "unbounded"
+        })
+        const heard = yield* Queue.takeN(events, channels.length)
+        assert.sameMembers(Array.from(heard, ({ channel }) => channel), channels)
+        for (const server of servers) {
+          assert.notStrictEqual(yield* server.cli("PUBSUB", "SHARDCHANNELS"), "", "each has some of them")
+        }
+      })
+  )
+
+  it.scopedLive("a Sentinel has a password of its own, in its address", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const master = yield* makeRedisServer({ args: ["--requirepass", "of the master"] })
+      const sentinel = yield* makeRedisServer({
+        isSentinel: true,
+        args: ["--requirepass", "s:cret"],
+        cliArgs: ["-a", "s:cret", "--no-auth-warning"]
+      })
+      yield* sentinel.cli("SENTINEL", "MONITOR", "main", "127.0.0.1", `${master.port}`, "1")
+      yield* sentinel.cli("SENTINEL", "SET", "main", "auth-pass", "of the master")
+      const at = (url: string) => ({ sentinel: { name: "main", urls: [url] }, password: "of the master", ...fast })
+      const good = yield* makeNode(at(`redis://:s%3Acret@127.0.0.1:${sentinel.port}`))
+      yield* good.redis.connected
+      yield* good.broker.publish("a", { data: "1" })
+      const bad = yield* Effect.provide(makeNode(at(sentinel.url), true), logInto(logged))
+      yield* until(Effect.sync(() => logged.length >= 2))
+      assert.match(logged.join("\n"), /NOAUTH/)
+      assert.isFalse(yield* bad.redis.isConnected)
+    }))
 
   it.scopedLive("another database is another hub, and so is another prefix", () =>
     Effect.gen(function*() {

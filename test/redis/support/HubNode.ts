@@ -115,7 +115,8 @@ interface Answer<A> {
   readonly error?: { readonly code: number; readonly message: string }
 }
 
-const ask = <A>(port: number, method: string, params: unknown): Effect.Effect<A, Unanswered> =>
+/** Calls the server API of the node at this port. */
+export const ask = <A>(port: number, method: string, params: unknown): Effect.Effect<A, Unanswered> =>
   Effect.tryPromise({
     try: async (signal): Promise<Answer<A>> => {
       const response = await fetch(`http://127.0.0.1:${port}/api/${method}`, {
@@ -147,13 +148,14 @@ const get = (at: { readonly port: number }, path: string): Effect.Effect<Respons
 export const ready = (at: { readonly port: number }): Effect.Effect<boolean> =>
   Effect.match(get(at, "/ready"), { onFailure: () => false, onSuccess: ({ status }) => status === 200 })
 
-/** What a metric without labels says: it does from the start. */
-export const metric = (at: { readonly port: number }, name: string): Effect.Effect<number> =>
+/** What metrics say just now: the sum over all labels, so that one that nobody has used yet is 0. */
+export const metrics = (at: { readonly port: number }): Effect.Effect<(name: string) => number, Unanswered> =>
   get(at, "/metrics").pipe(
     Effect.flatMap((response) => Effect.promise(() => response.text())),
-    Effect.map((text) => Number(new RegExp(`^${name} (.*)$`, "m").exec(text)?.[1])),
-    Effect.filterOrDieMessage((value) => !Number.isNaN(value), `there is no ${name}`),
-    Effect.orDie
+    Effect.map((text) => (name: string) => {
+      const lines = text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm"))
+      return Array.from(lines, ([, value]) => Number(value)).reduce((sum, value) => sum + value, 0)
+    })
   )
 
 export interface Position {
@@ -175,6 +177,13 @@ export const presence = (at: { readonly port: number }, channel: string) =>
 
 export const presenceStats = (at: { readonly port: number }, channel: string) =>
   ask<{ readonly num_clients: number; readonly num_users: number }>(at.port, "presence_stats", { channel })
+
+/** How many nodes it knows that answer, itself included. */
+export const nodes = (at: { readonly port: number }): Effect.Effect<number> =>
+  Effect.match(ask<{ readonly nodes: ReadonlyArray<unknown>; readonly missing?: unknown }>(at.port, "info", {}), {
+    onFailure: () => 0,
+    onSuccess: ({ missing, nodes }) => missing === undefined ? nodes.length : 0
+  })
 
 /** The newest position of a channel's stream. */
 export const top = (at: { readonly port: number }, channel: string) =>

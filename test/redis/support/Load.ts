@@ -6,6 +6,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Redis from "../../../src/redis/Redis.js"
 import { eventuallyEffect } from "../../node/support.js"
+import { counters, Diary } from "./Diary.js"
 import * as HubNode from "./HubNode.js"
 import { Line } from "./Line.js"
 import { Publisher } from "./Publisher.js"
@@ -49,31 +50,23 @@ export const present = (node: { readonly port: number }, channel: string, users:
 
 // --- what nodes say of themselves
 
-const open = (node: HubNode.HubNode) => HubNode.metric(node, "ws_hub_redis_connections")
+const open = (node: HubNode.HubNode) =>
+  Effect.match(HubNode.metrics(node), {
+    onFailure: () => undefined,
+    onSuccess: (metrics) => metrics("ws_hub_redis_connections")
+  })
 
 /** Waits until `/ready` and the metric of connections say that Redis is there. */
-const isThere = (node: HubNode.HubNode, connections: number): Effect.Effect<void> =>
+const isThere = (node: HubNode.HubNode, connections: number | undefined): Effect.Effect<void> =>
   eventuallyEffect(Effect.zipWith(HubNode.ready(node), open(node), (ready, now) => ready && now === connections))
 
-/** Waits until they say that it is not, and looks whether they stay with it. */
+/** Waits until they say that it is not, and that no connection is left. */
 export const away = (...nodes: ReadonlyArray<HubNode.HubNode>): Effect.Effect<void> =>
-  Effect.forEach(nodes, (node) =>
-    Effect.gen(function*() {
-      yield* eventuallyEffect(Effect.map(HubNode.ready(node), (ready) => !ready))
-      const says = yield* Effect.replicateEffect(HubNode.ready(node), 10)
-      assert.deepStrictEqual(says, says.map(() => false))
-    }), { concurrency: "unbounded", discard: true })
-
-/** Says of each time that a node was asked, whether it was ready, while the effect runs. */
-export const watching = <A, E, R>(
-  node: HubNode.HubNode,
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<ReadonlyArray<boolean>, E, R> =>
-  Effect.suspend(() => {
-    const said: Array<boolean> = []
-    const look = Effect.map(HubNode.ready(node), (ready) => void said.push(ready))
-    return Effect.as(Effect.raceFirst(effect, Effect.forever(Effect.zipRight(look, Effect.sleep(10)))), said)
-  })
+  Effect.forEach(
+    nodes,
+    (node) => eventuallyEffect(Effect.zipWith(HubNode.ready(node), open(node), (ready, now) => !ready && now === 0)),
+    { concurrency: "unbounded", discard: true }
+  )
 
 // --- the load
 
@@ -90,7 +83,7 @@ export interface Load {
 /**
  * Publishes 200 times a second to clients on the nodes, while the fault happens. Whatever it is: each client sees each
  * offset once and in order or is told that it cannot; within 10 seconds after the fault is over one can publish; and
- * then all nodes say that Redis is there, with as many connections as before.
+ * then all nodes say that Redis is there, with as many connections as before. Nodes that live are asked throughout.
  */
 export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effect.Effect<void>) =>
   Effect.gen(function*() {
@@ -103,10 +96,13 @@ export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effe
     const { publisher, stop } = yield* Publisher.make(balancer, loaded)
     yield* publisher.next(200)
     const connections = yield* open(nodes[0] ?? assert.fail("no node"))
-    const reconnects = yield* Effect.forEach(nodes, reconnected)
+    const diaries = yield* Effect.forEach(nodes, Diary.keep)
+    const began = performance.now()
     yield* fault({ ...found, publisher })
+    const over = performance.now()
     yield* isBack(found)
     yield* publisher.next(200)
+    assert.isAtLeast(publisher.rate, 190)
     yield* stop
     const top = yield* Effect.retry(HubNode.top(balancer, loaded), {
       schedule: Schedule.spaced("20 millis"),
@@ -118,16 +114,53 @@ export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effe
     for (const one of all) one.check(ledger)
     yield* present(balancer, loaded, all.map(({ name }) => name))
     yield* Effect.forEach(alive(found), (node) => isThere(node, connections), { concurrency: "unbounded" })
-    const again = yield* Effect.forEach(
-      nodes,
-      (node, n) =>
-        node.isAlive() ? Effect.map(reconnected(node), (now) => now > (reconnects[n] ?? 0)) : Effect.succeed(false)
-    )
+    const said = diaries.filter(({ node }) => node.isAlive())
+    yield* Effect.forEach(said, ({ look }) => look)
+    for (const diary of said) diary.check()
     const sum = (of: "recovered" | "told") => all.reduce((sum, { starts }) => sum + starts[of], 0)
-    return { failed: publisher.done.failed, recovered: sum("recovered"), told: sum("told"), reconnected: again }
+    return { failed: publisher.done.failed, recovered: sum("recovered"), told: sum("told"), said, began, over }
   })
 
-const reconnected = (node: HubNode.HubNode) => HubNode.metric(node, "ws_hub_redis_reconnects_total")
+/** When a fault began and was over, and what nodes said. */
+interface Course {
+  readonly said: ReadonlyArray<Diary>
+  readonly began: number
+  readonly over: number
+}
+
+/** Milliseconds. A ping and the time for its answer are 3 seconds; a failover takes some, and so may a busy machine. */
+const noticed = 10_000
+const mended = 20_000
+
+/** The nodes said in time that Redis is away and that it is back, and counted what failed and what is heard again. */
+export const noticedBy = ({ began, over, said }: Course, ...nodes: ReadonlyArray<Diary>): void => {
+  for (const diary of nodes) {
+    const { outage: [first, last], ready } = diary
+    assert.deepStrictEqual([ready[0], ready.at(-1)], [true, true])
+    assert.isBelow(first - began, noticed)
+    assert.isBelow(last - over, mended)
+    assert.isAbove(diary.added("resubscribes"), 0)
+  }
+  assert.isAbove(said.reduce((sum, diary) => sum + diary.added("errors"), 0), 0)
+}
+
+/** The same; and it went once, and both connections with it. */
+export const lostOnceBy = (course: Course, ...nodes: ReadonlyArray<Diary>): void => {
+  noticedBy(course, ...nodes)
+  for (const diary of nodes) {
+    assert.deepStrictEqual(diary.ready, [true, false, true])
+    assert.strictEqual(diary.added("reconnects"), 2)
+    assert.isAbove(diary.added("errors"), 0)
+  }
+}
+
+/** The nodes said all the time that Redis is there, and nothing failed. */
+export const unnoticedBy = (...nodes: ReadonlyArray<Diary>): void => {
+  for (const diary of nodes) {
+    const added = counters.map((counter) => diary.added(counter))
+    assert.deepStrictEqual([diary.ready, added], [[true], counters.map(() => 0)])
+  }
+}
 
 const alive = ({ nodes }: Nodes) => nodes.filter(({ isAlive }) => isAlive())
 

@@ -12,9 +12,13 @@ const again = (waiting: Array<() => void>): Effect.Effect<void> =>
     waiting.push(() => resume(Effect.void))
   })
 
+/** How many in a second. */
+const rate = 200
+
 export class Publisher {
   readonly done = { tried: 0, acknowledged: 0, failed: 0 }
   readonly errors = new Set<string>()
+  private readonly since = performance.now()
   private readonly published: Array<readonly [HubNode.Position, unknown]> = []
   private readonly onDone: Array<() => void> = []
   private readonly onFailed: Array<() => void> = []
@@ -35,6 +39,16 @@ export class Publisher {
         }
       })
     })
+  }
+
+  /** What is due by now, also if there was no time for it when it was. */
+  private get due(): number {
+    return Math.floor((performance.now() - this.since) * rate / 1000) - this.done.tried
+  }
+
+  /** How many it has tried in a second, on average. */
+  get rate(): number {
+    return this.done.tried * 1000 / (performance.now() - this.since)
   }
 
   /** Completes when as many more are acknowledged. */
@@ -61,8 +75,10 @@ export class Publisher {
       const publisher = new Publisher()
       const pending = yield* FiberSet.make<void>()
       const run = yield* FiberSet.runtime(pending)<never>()
-      const fiber = yield* Effect.sync(() => void run(publisher.once(at, channel))).pipe(
-        Effect.repeat(Schedule.fixed("5 millis")),
+      const fiber = yield* Effect.sync(() => {
+        for (let left = publisher.due; left > 0; left--) run(publisher.once(at, channel))
+      }).pipe(
+        Effect.repeat(Schedule.spaced("5 millis")),
         Effect.forkScoped
       )
       return { publisher, stop: Effect.zipRight(Fiber.interrupt(fiber), FiberSet.awaitEmpty(pending)) }

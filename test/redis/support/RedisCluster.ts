@@ -1,10 +1,10 @@
 import { Effect, type Scope } from "effect"
 import { until } from "./Nodes.js"
-import { makeRedisServer, type RedisServer } from "./RedisServer.js"
+import { makeRedisServer, type RedisServer, type RedisServerOptions } from "./RedisServer.js"
 
 const slots = 16384
 
-export interface RedisClusterOptions {
+export interface RedisClusterOptions extends Pick<RedisServerOptions, "args" | "cliArgs" | "tls"> {
   readonly masters?: number
   /** One for each master. */
   readonly replicas?: boolean
@@ -16,12 +16,16 @@ export interface RedisClusterOptions {
 
 /** Masters that share the slots, and what else is asked for, as servers of one Cluster. */
 export const makeRedisCluster = (
-  { masters = 3, replicas = false, nodeTimeout = 500, spares = 0 }: RedisClusterOptions = {}
+  { args = [], masters = 3, nodeTimeout = 500, replicas = false, spares = 0, ...options }: RedisClusterOptions = {}
 ): Effect.Effect<ReadonlyArray<RedisServer>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const servers = yield* Effect.forEach(
       Array.from({ length: (replicas ? 2 * masters : masters) + spares }),
-      () => makeRedisServer({ args: ["--cluster-enabled", "yes", "--cluster-node-timeout", `${nodeTimeout}`] })
+      () =>
+        makeRedisServer({
+          ...options,
+          args: ["--cluster-enabled", "yes", "--cluster-node-timeout", `${nodeTimeout}`, ...args]
+        })
     )
     const [first] = servers
     if (first === undefined) return []

@@ -1,25 +1,13 @@
 import { Effect, type Scope } from "effect"
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { given } from "./Installed.js"
 
-/** Whether there is a `redis-server` to test with; where there is none, the tests that need it are skipped. */
-export const isRedisInstalled = spawnSync("redis-server", ["--version"]).status === 0
-
-/** A server that is there already: the laws are tried on it, too where there is no `redis-server`. */
-const given = process.env["REDIS_URL"]
-
-export const isRedisThere = isRedisInstalled || given !== undefined
-if (!isRedisInstalled) {
-  console.log(
-    given === undefined
-      ? "Neither redis-server on the PATH nor REDIS_URL: tests of Redis are skipped"
-      : "No redis-server on the PATH: of the tests of Redis only the laws are tried, on REDIS_URL"
-  )
-}
+export { isRedisInstalled, isRedisThere } from "./Installed.js"
 
 /** Low enough for the bus port of a Cluster, which is 10000 higher. */
 const isFree = (port: number): Promise<boolean> =>
@@ -117,7 +105,7 @@ export const makeRedisServer = (
     if (options.stopped !== true) yield* start
     return {
       port,
-      url: `redis://127.0.0.1:${port}`,
+      url: `${options.tls === undefined ? "redis" : "rediss"}://127.0.0.1:${port}`,
       cli: (...command) =>
         Effect.async<string>((resume) => {
           const cli = spawn("redis-cli", ["-p", `${port}`, ...cliArgs, ...command], {

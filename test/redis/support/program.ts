@@ -11,7 +11,7 @@ import * as Redacted from "effect/Redacted"
 import { Authenticator, type Credentials } from "../../../src/channels/Authenticator.js"
 import { mount } from "../../../src/channels/Channels.js"
 import * as ChannelsLive from "../../../src/channels/ChannelsLive.js"
-import * as NodeServerApi from "../../../src/node/NodeServerApi.js"
+import * as ServerApi from "../../../src/channels/ServerApi.js"
 import * as Redis from "../../../src/redis/Redis.js"
 import { RedisConnection } from "../../../src/redis/RedisConnection.js"
 import { Readiness } from "../../../src/server/Backend.js"
@@ -33,7 +33,7 @@ const authenticator = Layer.succeed(Authenticator, {
 const routes = Layer.mergeAll(
   Probes.routes,
   NodeUpgrade.layer("/connection/websocket", { origins: "any", ...mount }),
-  NodeServerApi.layer({ keys: [Redacted.make(apiKey)] })
+  ServerApi.layer({ keys: [Redacted.make(apiKey)] })
 )
 
 /** As the program does it. */
