@@ -9,10 +9,7 @@ import tseslint from "typescript-eslint"
  */
 const floors = {
   core: { floors: [], packages: ["effect/"] },
-  node: {
-    floors: ["core", "channels"],
-    packages: ["effect/", "@effect/platform/", "@effect/platform-node/", "node:", "ws$"]
-  },
+  node: { floors: ["core"], packages: ["effect/", "@effect/platform/", "@effect/platform-node/", "node:", "ws$"] },
   channels: { floors: ["core"], packages: ["effect/", "@effect/platform/", "jose/"] },
   redis: { floors: ["core", "channels"], packages: ["effect/", "redis$", "node:"] },
   client: { floors: ["core", "channels"], packages: ["effect/", "centrifuge$"] },

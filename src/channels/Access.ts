@@ -15,6 +15,22 @@ import type { SubscribeParams } from "./ProtocolCommand.js"
 const namesUser = (channel: string, user: string): boolean =>
   user !== "" && channel.slice(channel.lastIndexOf("#") + 1).split(",").includes(user)
 
+/** Whether a channel is for the users alone that its name names. */
+const isUserLimited = (
+  channel: string,
+  { allowUserLimitedChannels }: Namespace,
+  personal: string | undefined
+): boolean =>
+  allowUserLimitedChannels && channel.includes("#") || personal !== undefined && channel.startsWith(personal)
+
+/**
+ * The channel of a user's own. None for a user whose id would name others, or a part of it.
+ *
+ * @internal
+ */
+export const personalChannel = (prefix: string, user: string): string | undefined =>
+  user === "" || /[#,]/.test(user) ? undefined : prefix + user
+
 /**
  * Whether an `allow…` option lets a client do something.
  *
@@ -29,11 +45,13 @@ export const allows = (access: Access, user: string, isSubscriber: boolean): boo
  * @internal
  */
 export const subscribe = (
-  { caller, handler, insecure, namespace, params, tokens }: {
+  { caller, handler, insecure, namespace, params, personal, tokens }: {
     readonly params: SubscribeParams
     readonly caller: Caller
     readonly namespace: Namespace
     readonly insecure: boolean
+    /** How the names of personal channels begin, if there are any. */
+    readonly personal: string | undefined
     readonly tokens: Authenticator["Type"]
     /** What a handler says, if there is one for the channel. */
     readonly handler: Effect.Effect<Grant, ProtocolError | Disconnect> | undefined
@@ -43,7 +61,7 @@ export const subscribe = (
   const { client, user } = caller
   if (token !== "") return tokens.subscribe(token, { channel, user, client })
   if (channel.startsWith("$")) return Effect.fail(errors.permissionDenied)
-  const userLimited = namespace.allowUserLimitedChannels && channel.includes("#")
+  const userLimited = isUserLimited(channel, namespace, personal)
   if (userLimited && namesUser(channel, user)) return Effect.succeed({})
   if (handler !== undefined) return handler
   if (!userLimited && allows(namespace.subscribe, user, false)) return Effect.succeed({})

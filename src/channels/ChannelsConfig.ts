@@ -10,6 +10,7 @@ import * as HubConfig from "../core/HubConfig.js"
 import { InvalidOption } from "../core/HubError.js"
 import type { NamespacesOptions } from "./Namespace.js"
 import * as NamespaceCheck from "./NamespaceCheck.js"
+import { unknownKeys } from "./UnknownKeys.js"
 
 /**
  * The options of channels. Everything has a safe default.
@@ -48,7 +49,10 @@ export interface ChannelsOptions extends NamespacesOptions {
   readonly recoveryLimit?: number | undefined
   /** Most publications that a client reads from history at once. Defaults to 300. */
   readonly historyLimit?: number | undefined
-  /** Subscribes each user to a channel of its own, `#user` in this namespace. Defaults to none. */
+  /**
+   * Subscribes each user to a channel of its own, `#user` in this namespace, which no other may subscribe to without a
+   * token. A user whose id has a `#` or a `,` has none: the name would be that of other users too. Defaults to none.
+   */
   readonly personalChannel?: {
     /** Empty or absent: without a namespace. */
     readonly namespace?: string | undefined
@@ -167,8 +171,8 @@ const read = (options: ChannelsOptions): readonly [ChannelsConfig, ReadonlyArray
     wrong("personalChannel.namespace", expected, namespace)
   }
   problems.push(
-    ...NamespaceCheck.unknownKeys("", options, [...Object.keys(config), "withoutNamespace", "namespaces"]),
-    ...NamespaceCheck.unknownKeys("personalChannel.", personal, ["namespace", "singleConnection"]),
+    ...unknownKeys("", options, [...Object.keys(config), "withoutNamespace", "namespaces"]),
+    ...unknownKeys("personalChannel.", personal, ["namespace", "singleConnection"]),
     ...NamespaceCheck.problems(options)
   )
   return [config, problems]

@@ -19,12 +19,22 @@ import { type Caller, Channels } from "./Channels.js"
 import type { ChannelsOptions } from "./ChannelsConfig.js"
 import * as Control from "./Control.js"
 import * as Everywhere from "./Everywhere.js"
-import type { Listener } from "./Members.js"
+import * as Expiry from "./Expiry.js"
+import type { Listener } from "./LocalChannel.js"
 import type { Namespace } from "./Namespace.js"
 import * as Node from "./Node.js"
 import * as NodeControl from "./NodeControl.js"
 import type { Presence } from "./Presence.js"
-import { badRequest, disconnects, errors, internalError, ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
+import {
+  badRequest,
+  disconnects,
+  errors,
+  internalError,
+  notJson,
+  ProtocolError,
+  spoken,
+  unsubscribes
+} from "./ProtocolCode.js"
 import { stringify } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
@@ -58,7 +68,7 @@ const subscribe = (
       onGap: lost
     }
     // First, since a broker that fails leaves the listener there.
-    yield* Effect.addFinalizer(() => node.attempt("leave a channel", node.members.unlisten(channel, listener)))
+    yield* Effect.addFinalizer(() => node.faults.attempt("leave a channel", node.members.unlisten(channel, listener)))
     yield* Effect.mapError(node.members.listen(channel, namespace, listener), internalError)
     let at: StreamPosition | undefined = undefined
     let missed: ReadonlyArray<Publication<string>> = []
@@ -114,7 +124,7 @@ export const make = (
     const publish: Channels["Type"]["publish"] = (channel, data, options = {}) =>
       inNamespace(
         channel,
-        (namespace) => node.publish(channel, namespace, data, options, undefined, Option.fromNullable)
+        (namespace) => node.publisher.publish(channel, namespace, data, options, undefined, Option.fromNullable)
       )
 
     const withPresence = <A>(channel: string, use: Effect.Effect<A, ProtocolError>) =>
@@ -143,7 +153,7 @@ export const make = (
       publish,
       broadcast: (channels, data, options) =>
         stringify(data) === undefined
-          ? Effect.fail(badRequest("the data is not JSON"))
+          ? Effect.fail(notJson)
           : Effect.forEach(channels, (channel) => Effect.either(publish(channel, data, options))),
       subscribe: (channel, options = {}) =>
         Stream.unwrapScoped(
@@ -180,6 +190,7 @@ export const make = (
         }),
       subscribeUser: (user, channel, { client, data, expireAt, info, override, recoverSince: since } = {}) =>
         inNamespace(channel, () => {
+          if (Expiry.isOver({ expireAt }, node.unixTime())) return Effect.fail(errors.expired)
           const request = new Control.SubscribeUser({ user, channel, client, data, expireAt, info, override, since })
           return Everywhere.count(node, request, NodeControl.subscribe(node, request))
         }),
@@ -215,7 +226,7 @@ export const make = (
       send: (client, data) =>
         Effect.suspend(() => {
           const text = stringify(data)
-          if (text === undefined) return Effect.fail(badRequest("the data is not JSON"))
+          if (text === undefined) return Effect.fail(notJson)
           const request = new Control.Send({ client, data: text })
           const here = Effect.sync(() => NodeControl.send(node, request))
           return Effect.map(Everywhere.everywhere(node, request, here, Boolean), ({ missing, results }) => ({

@@ -13,13 +13,14 @@ import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Authenticator.js"
 import * as Connecting from "./Connecting.js"
+import * as Expiry from "./Expiry.js"
 import type { Namespace } from "./Namespace.js"
-import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { badRequest, disconnects, errors, internalError, notJson, type ProtocolError } from "./ProtocolCode.js"
 import type { Command } from "./ProtocolCommand.js"
-import { replies, stringify } from "./ProtocolReply.js"
+import { isDeep, replies, stringify } from "./ProtocolReply.js"
 import type { Session } from "./Session.js"
 import * as Subscribing from "./Subscribing.js"
-import { Subscription, ttlOf } from "./Subscription.js"
+import { Subscription } from "./Subscription.js"
 
 /**
  * The reply to a command is sent when this succeeds; its failure is the reply, or closes the connection.
@@ -122,10 +123,11 @@ const begin = Effect.fnUntraced(function*(
     caller: session.caller,
     namespace,
     insecure: node.config.insecure,
+    personal: node.config.personalChannel?.prefix,
     tokens: node.authenticator,
     handler
   }))
-  if (Connecting.isOver(grant, session)) {
+  if (Expiry.isOver(grant, session.node.unixTime())) {
     return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
   }
   const prepared = yield* Subscribing.prepare(subscription, grant, params)
@@ -186,16 +188,18 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
   if (handler !== undefined) {
     return session.atLeisure(Effect.suspend(() => handler.publish({ channel, data, caller: session.caller }))).pipe(
       Effect.flatMap((instead): Handled =>
-        instead._tag === "None" ? Effect.sync(reply) : node.publish(channel, namespace, instead.value, {}, info, reply)
+        instead._tag === "None"
+          ? Effect.sync(reply)
+          : node.publisher.publish(channel, namespace, instead.value, {}, info, reply)
       )
     )
   }
   if (!session.may("publish", namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
   const { publications } = session
   if (publications === undefined || namespace.coalesceWindow > 0) {
-    return node.publish(channel, namespace, data, {}, info, reply)
+    return node.publisher.publish(channel, namespace, data, {}, info, reply)
   }
-  return node.publishTogether(
+  return node.publisher.together(
     channel,
     namespace,
     data,
@@ -234,9 +238,9 @@ const history = (session: Session, { channel, id, options }: Of<"history">): Han
 const rpc = (session: Session, { data, id, method }: Of<"rpc">): Handled =>
   Effect.flatMap(session.atLeisure(session.node.call(method, data, session.caller)), (answer) => {
     const json = stringify(answer ?? null)
-    return json === undefined
-      ? Effect.fail(internalError(`the method ${method} answered what is not JSON`))
-      : Effect.sync(() => session.reply(replies.rpc(id, json)))
+    if (json !== undefined) return Effect.sync(() => session.reply(replies.rpc(id, json)))
+    // What is made of such data is the client's fault; anything else that has no text is the application's.
+    return Effect.fail(isDeep(data) ? notJson : internalError(`the method ${method} answered what is not JSON`))
   })
 
 const refresh = (session: Session, { channel, id, token }: Of<"sub_refresh">): Handled =>
@@ -246,8 +250,8 @@ const refresh = (session: Session, { channel, id, token }: Of<"sub_refresh">): H
     if (subscription === undefined) return yield* errors.permissionDenied
     if (token === "") return yield* disconnects.badRequest
     const grant = yield* session.atLeisure(node.authenticator.subscribe(token, { channel, user, client }))
-    if (Connecting.isOver(grant, session)) return yield* errors.tokenExpired
+    if (Expiry.isOver(grant, session.node.unixTime())) return yield* errors.tokenExpired
     subscription.expireAt = grant.expireAt
     subscription.info = grant.info
-    session.reply(replies.refresh(id, "sub_refresh", ttlOf(grant.expireAt, node.unixTime())))
+    session.reply(replies.refresh(id, "sub_refresh", Expiry.ttlOf(grant.expireAt, node.unixTime())))
   })

@@ -5,7 +5,9 @@
  */
 import * as Effect from "effect/Effect"
 import type { Disconnect } from "../core/HubError.js"
+import * as Access from "./Access.js"
 import type { Credentials, Grant } from "./Authenticator.js"
+import * as Expiry from "./Expiry.js"
 import { disconnects, errors, type ProtocolError } from "./ProtocolCode.js"
 import type { Command } from "./ProtocolCommand.js"
 import { replies } from "./ProtocolReply.js"
@@ -20,13 +22,11 @@ interface Identified {
   readonly replaced: ReadonlyArray<Session>
 }
 
-/**
- * Whether what was granted has expired before it began.
- *
- * @internal
- */
-export const isOver = ({ expireAt = Infinity }: Pick<Grant, "expireAt">, { node }: Session): boolean =>
-  expireAt <= node.unixTime()
+/** Whether any of what the client was granted has expired before it began. */
+const isOver = (credentials: Credentials, { node }: Session): boolean => {
+  const now = node.unixTime()
+  return [credentials, ...credentials.subscriptions.values()].some((granted) => Expiry.isOver(granted, now))
+}
 
 /** From here on the user is known, and so are the channels that the server subscribes it to. */
 const identify = (
@@ -37,16 +37,17 @@ const identify = (
     const { node } = session
     const { clientRefresh, subscriptions, user } = credentials
     session.credentials = credentials
-    if (isOver(credentials, session)) return Effect.fail(clientRefresh ? errors.tokenExpired : errors.expired)
+    if (isOver(credentials, session)) {
+      return Effect.fail(clientRefresh ? errors.tokenExpired : errors.expired)
+    }
     const { channelLimit, personalChannel, userConnections } = node.config
-    const isKnown = user !== ""
-    const others = isKnown ? node.roster.of(user) : []
+    const others = user === "" ? [] : node.roster.of(user)
     const replaced = personalChannel?.singleConnection === true ? others : []
     if (others.length - replaced.length >= userConnections) return Effect.fail(disconnects.connectionLimit)
     node.roster.add(session)
     const grants = new Map(subscriptions)
-    const personal = personalChannel === undefined ? "" : `${personalChannel.prefix}${user}`
-    if (isKnown && personal !== "" && !grants.has(personal)) grants.set(personal, {})
+    const personal = personalChannel && Access.personalChannel(personalChannel.prefix, user)
+    if (personal !== undefined && !grants.has(personal)) grants.set(personal, {})
     if (grants.size > channelLimit) return Effect.fail(disconnects.channelLimit)
     const subscribed = Effect.forEach(
       grants,
@@ -59,6 +60,10 @@ const identify = (
     )
     return Effect.map(subscribed, (granted) => ({ granted, replaced }))
   })
+
+/** Seconds until the connection expires, if it is the client that refreshes it. */
+const ttlOf = ({ credentials: { clientRefresh, expireAt }, node }: Session): number | undefined =>
+  clientRefresh ? Expiry.ttlOf(expireAt, node.unixTime()) : undefined
 
 const answer = Effect.fnUntraced(function*(
   session: Session,
@@ -79,7 +84,7 @@ const answer = Effect.fnUntraced(function*(
     session.reply(replies.connect(id, {
       client,
       version: node.config.version,
-      ttl: session.ttl,
+      ttl: ttlOf(session),
       data: credentials.data,
       subscriptions: results,
       ping: node.config.pingInterval / 1000,
@@ -134,5 +139,23 @@ export const refresh = (
       [...before.subscriptions.keys()].every((channel) => channels.has(channel))
     if (!isSame) return yield* disconnects.insufficientState
     session.credentials = credentials
-    session.reply(replies.refresh(id, "refresh", session.ttl))
+    session.reply(replies.refresh(id, "refresh", ttlOf(session)))
   })
+
+/**
+ * The server says when the connection expires, or that it has.
+ *
+ * @internal
+ */
+export const refreshBy = (
+  session: Session,
+  { expireAt, expired, info }: {
+    readonly expired?: boolean | undefined
+    readonly expireAt?: number | undefined
+    readonly info?: unknown
+  }
+): void => {
+  if (expired === true) return session.close(disconnects.expired)
+  const { credentials } = session
+  session.credentials = { ...credentials, expireAt, info: info ?? credentials.info }
+}

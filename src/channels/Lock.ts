@@ -3,9 +3,9 @@
  *
  * @since 1.0.0
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hash from "effect/Hash"
-import type * as Option from "effect/Option"
 import { Signal } from "../core/Signal.js"
 
 /**
@@ -46,11 +46,25 @@ export class Lock {
     )
   }
 
-  /** Runs the effect if nobody has the lock. */
-  withIfFree<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> {
-    return Effect.uninterruptibleMask((restore) =>
-      this.take() ? Effect.asSome(Effect.ensuring(restore(effect), this.release)) : Effect.succeedNone
-    )
+  /**
+   * Runs the effect when nobody else has the lock, or `late` instead if that takes too long. Once begun it is not
+   * interrupted.
+   */
+  within<A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    patience: Duration.DurationInput,
+    late: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> {
+    return Effect.uninterruptibleMask((restore) => {
+      if (this.take()) return Effect.ensuring(effect, this.release)
+      let begun = false
+      const work = this.with(Effect.suspend(() => {
+        begun = true
+        return Effect.uninterruptible(effect)
+      }))
+      const tooLate = Effect.suspend(() => begun ? Effect.never : late)
+      return restore(Effect.raceFirst(work, Effect.zipRight(Effect.sleep(patience), tooLate)))
+    })
   }
 }
 

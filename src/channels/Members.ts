@@ -5,91 +5,23 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Hash from "effect/Hash"
 import * as Schedule from "effect/Schedule"
-import type { Connection } from "../core/Connection.js"
-import type { Hub, PublishOptions } from "../core/Hub.js"
+import type { Hub } from "../core/Hub.js"
 import type { Broker, BrokerError, BrokerEvent } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
+import { type Listener, LocalChannel } from "./LocalChannel.js"
 import { Locks } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import { pushes } from "./ProtocolReply.js"
 import type { Live } from "./Recovery.js"
 import type { Subscription } from "./Subscription.js"
 
-/**
- * A reader in this process.
- *
- * @internal
- */
-export interface Listener {
-  readonly onLive: (live: Live) => void
-  readonly onGap: () => void
-}
-
-/** A channel that has members on this node. */
-class Channel {
-  readonly name: string
-  readonly topic: string
-  /** By the connection's id. */
-  readonly subscriptions = new Map<number, Subscription>()
-  readonly listeners = new Set<Listener>()
-  /** Whether the broker tells of it. */
-  heard = false
-  /** How many subscriptions must look at each publication, for their position or because they start. */
-  careful = 0
-  /** When positions are compared next. */
-  checkAt = 0
-  /** Comparisons that failed, one after the other. */
-  failures = 0
-  private readonly plain: PublishOptions
-
-  constructor(name: string, namespace: Namespace) {
-    this.name = name
-    this.topic = topicOf(name)
-    this.plain = { key: namespace.overflow === "conflate" ? name : undefined, overflow: namespace.overflow }
-  }
-
-  get isEmpty(): boolean {
-    return this.subscriptions.size === 0 && this.listeners.size === 0
-  }
-
-  to(where: (subscription: Subscription) => boolean): PublishOptions {
-    const { key, overflow } = this.plain
-    return {
-      key,
-      overflow,
-      where: ({ id }: Connection) => {
-        const subscription = this.subscriptions.get(id)
-        return subscription !== undefined && where(subscription)
-      }
-    }
-  }
-
-  options(live: Live, onGap: (subscription: Subscription) => void): PublishOptions {
-    if (this.careful === 0) return this.plain
-    return this.to((subscription) => {
-      const verdict = subscription.take(live)
-      if (verdict === "gap") onGap(subscription)
-      return verdict === "deliver"
-    })
-  }
-}
-
-const topicOf = (channel: string): string => `channel/${channel}`
-
-/** From 0 to 1: where in an interval the channel has its turn. Names that differ little are far from each other. */
-const phaseOf = (channel: string): number => (Math.imul(Hash.string(channel), 0x9e3779b1) >>> 0) / 2 ** 32
-
-/** Milliseconds until positions are compared again that have to be. */
-const soon = 1000
-
 /** When the broker is told again of channels that it could not leave. */
 const again = Schedule.union(Schedule.exponential("1 second"), Schedule.spaced("1 minute"))
 
 /** @internal */
 export class Members {
-  private readonly channels = new Map<string, Channel>()
+  private readonly channels = new Map<string, LocalChannel>()
   private subscribed = 0
   /** What the broker is told of one channel happens one after the other. */
   private readonly locks = new Locks()
@@ -113,19 +45,25 @@ export class Members {
     this.fork = fork
   }
 
-  /** Channels with members, and their subscriptions. */
-  *[Symbol.iterator](): Generator<readonly [string, ReadonlyMap<number, Subscription>]> {
-    for (const { name, subscriptions } of this.channels.values()) yield [name, subscriptions]
+  /** Channels with members. */
+  [Symbol.iterator](): IterableIterator<LocalChannel> {
+    return this.channels.values()
   }
 
   get size(): number {
     return this.channels.size
   }
 
-  private of(name: string, namespace: Namespace): Channel {
+  /** From here on it is the last of them. */
+  putLast(channel: LocalChannel): void {
+    this.channels.delete(channel.name)
+    this.channels.set(channel.name, channel)
+  }
+
+  private of(name: string, namespace: Namespace): LocalChannel {
     const found = this.channels.get(name)
     if (found !== undefined) return found
-    const channel = new Channel(name, namespace)
+    const channel = new LocalChannel(name, namespace)
     this.channels.set(name, channel)
     return channel
   }
@@ -182,7 +120,7 @@ export class Members {
     })
   }
 
-  private hear(channel: Channel): Effect.Effect<void, BrokerError> {
+  private hear(channel: LocalChannel): Effect.Effect<void, BrokerError> {
     if (channel.heard) return Effect.void
     return this.locks.of(channel.name).with(Effect.suspend(() =>
       channel.heard
@@ -193,7 +131,7 @@ export class Members {
     ))
   }
 
-  private forget(channel: Channel): Effect.Effect<void, BrokerError> {
+  private forget(channel: LocalChannel): Effect.Effect<void, BrokerError> {
     if (!channel.isEmpty) return Effect.void
     return this.locks.of(channel.name).with(Effect.suspend(() => {
       if (!channel.isEmpty || this.channels.get(channel.name) !== channel) return Effect.void
@@ -250,12 +188,12 @@ export class Members {
         // Compared at the next look.
         channel.checkAt = 1
         // What lost publications may have lost who is there.
-        for (const { present, session } of channel.subscriptions.values()) if (present) session.renewPresenceSoon()
+        for (const { present, session } of channel.subscriptions.values()) if (present) session.presence.renewSoon()
       }
     }
   }
 
-  private onPublished(channel: Channel, live: Live): void {
+  private onPublished(channel: LocalChannel, live: Live): void {
     for (const listener of channel.listeners) listener.onLive(live)
     if (channel.subscriptions.size === 0) return
     ChannelMetrics.publications.unsafeUpdate(1, [])
@@ -265,52 +203,8 @@ export class Members {
     for (const subscription of gaps) this.onGap(subscription)
   }
 
-  private announce(channel: Channel, push: string): void {
+  private announce(channel: LocalChannel, push: string): void {
     const hears = ({ hearsJoins, status }: Subscription) => status === "Live" && hearsJoins
     this.hub.unsafePublish(channel.topic, push, channel.to(hears))
   }
-
-  /** A channel's positions were compared; `again`: once is not enough to know. */
-  compared(name: string, now: number, again: boolean): void {
-    const channel = this.channels.get(name)
-    if (channel === undefined) return
-    channel.failures = 0
-    if (again) channel.checkAt = now + soon
-  }
-
-  /** They could not be: soon again, and later with each time that fails. */
-  notCompared(name: string, now: number): void {
-    const channel = this.channels.get(name)
-    if (channel !== undefined) channel.checkAt = Math.min(channel.checkAt, now + soon * 2 ** channel.failures++)
-  }
-
-  /**
-   * Channels with positioned subscribers whose comparison with the stream is due, at most so many: the others come first
-   * the next time. Each has its own turn within the interval, whenever its subscribers came.
-   */
-  due(
-    now: number,
-    interval: number,
-    most: number
-  ): ReadonlyArray<{ readonly name: string; readonly subscriptions: ReadonlyArray<Subscription> }> {
-    const due: Array<Channel> = []
-    for (const channel of this.channels.values()) {
-      if (due.length >= most) break
-      if (channel.careful === 0) continue
-      if (channel.checkAt === 0) channel.checkAt = turnAfter(channel.name, now, interval)
-      if (now >= channel.checkAt) due.push(channel)
-    }
-    return due.map((channel) => {
-      const { name, subscriptions } = channel
-      channel.checkAt = turnAfter(name, now, interval)
-      this.channels.delete(name)
-      this.channels.set(name, channel)
-      return { name, subscriptions: [...subscriptions.values()] }
-    })
-  }
-}
-
-const turnAfter = (channel: string, now: number, interval: number): number => {
-  const phase = phaseOf(channel) * interval
-  return phase + interval * (Math.floor((now - phase) / interval) + 1)
 }

@@ -10,24 +10,11 @@ import * as Schema from "effect/Schema"
 import * as Coalesce from "../core/Coalesce.js"
 import { InvalidOption } from "../core/HubError.js"
 import * as Namespace from "./Namespace.js"
+import { unknownKeys } from "./UnknownKeys.js"
 
 const decode = Schema.decodeUnknownEither(Namespace.NamespaceOptions, { errors: "all" })
 
 const isName = Schema.is(Namespace.NamespaceName)
-
-/**
- * Keys that there are not, with those that there are.
- *
- * @internal
- */
-export const unknownKeys = (
-  path: string,
-  options: object,
-  known: ReadonlyArray<string>
-): ReadonlyArray<InvalidOption> =>
-  Object.keys(options).filter((key) => !known.includes(key)).map((key) =>
-    new InvalidOption({ key: `${path}${key}`, expected: `one of ${known.join(", ")}`, actual: key })
-  )
 
 /** Each key that is not known or has a value that it cannot have. */
 const misread = (path: string, actual: unknown, error: ParseResult.ParseError): ReadonlyArray<InvalidOption> => {

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import { Disconnect } from "../core/HubError.js"
 import type { NodeInfo } from "./Channels.js"
+import * as Connecting from "./Connecting.js"
 import * as Control from "./Control.js"
 import type { Node } from "./Node.js"
 import type { ProtocolError } from "./ProtocolCode.js"
@@ -46,7 +47,7 @@ export const info = (node: Node): NodeInfo => ({
   version: node.config.version,
   ...node.roster.counts,
   channels: node.members.size,
-  subscriptions: [...node.members].reduce((sum, [, subscriptions]) => sum + subscriptions.size, 0),
+  subscriptions: [...node.members].reduce((sum, { subscriptions }) => sum + subscriptions.size, 0),
   uptime: node.uptime
 })
 
@@ -56,7 +57,9 @@ export const channels = (
   { pattern }: Control.FindChannels
 ): ReadonlyArray<readonly [name: string, clients: number]> => {
   const matches = glob(pattern)
-  return [...node.members].flatMap(([name, { size }]) => matches.test(name) && size > 0 ? [[name, size] as const] : [])
+  return [...node.members].flatMap(({ name, subscriptions: { size } }) =>
+    matches.test(name) && size > 0 ? [[name, size] as const] : []
+  )
 }
 
 /** @internal */
@@ -99,7 +102,7 @@ export const subscribe = (
 /** @internal */
 export const refresh = (node: Node, { client, user, ...options }: Control.Refresh): number => {
   const sessions = node.roster.of(user, client)
-  for (const session of sessions) session.refreshBy(options)
+  for (const session of sessions) Connecting.refreshBy(session, options)
   return sessions.length
 }
 

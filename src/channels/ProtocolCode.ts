@@ -10,7 +10,8 @@ import { Disconnect } from "../core/HubError.js"
  * An operation is refused or failed: what a client reads in `reply.error`, and what the server API answers.
  *
  * `code`: 100 to 113 are the protocol's own (see {@link errors}); applications take 400 to 1999. `temporary`: the client
- * may try again. `cause` is for the log and never goes out.
+ * may try again. `detail`: what is wrong in particular, where that is known; `reason` ends with it. `cause` is for the
+ * log and never goes out.
  *
  * @since 1.0.0
  * @category errors
@@ -19,6 +20,7 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
   readonly code: number
   readonly reason: string
   readonly temporary: boolean
+  readonly detail?: string | undefined
   readonly cause?: unknown
 }> {
   override get message() {
@@ -51,6 +53,9 @@ export const errors = {
   conflict: error(113, "conflict")
 } satisfies Record<string, ProtocolError>
 
+const detailed = ({ code, reason, temporary }: ProtocolError, detail: string) =>
+  new ProtocolError({ code, reason: `${reason}: ${detail}`, temporary, detail })
+
 /**
  * Something behind an operation failed: error 100 for the client, the cause for the log.
  *
@@ -66,7 +71,14 @@ export const internalError = (cause: unknown): ProtocolError =>
  * @since 1.0.0
  * @category constructors
  */
-export const badRequest = (reason: string): ProtocolError => error(107, `bad request: ${reason}`)
+export const badRequest = (detail: string): ProtocolError => detailed(errors.badRequest, detail)
+
+/**
+ * What was to be sent has no text.
+ *
+ * @internal
+ */
+export const notJson = badRequest("the data is not JSON, or is nested too deeply")
 
 /**
  * Error 108, with what is not available.
@@ -74,7 +86,7 @@ export const badRequest = (reason: string): ProtocolError => error(107, `bad req
  * @since 1.0.0
  * @category constructors
  */
-export const notAvailable = (what: string): ProtocolError => error(108, `not available: ${what}`)
+export const notAvailable = (what: string): ProtocolError => detailed(errors.notAvailable, what)
 
 /**
  * Why a subscription was taken from a client. Below 2500 the client stays unsubscribed; from 2500 on it subscribes again

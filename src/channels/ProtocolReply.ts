@@ -21,6 +21,23 @@ export const stringify = (value: unknown): string | undefined => {
   }
 }
 
+/** More levels than any data of use have, and far fewer than are too many for `stringify`. */
+const mostLevels = 1000
+
+/**
+ * Whether JSON data is nested so deeply that what is made of it may have no text.
+ *
+ * @internal
+ */
+export const isDeep = (data: unknown): boolean => {
+  let level = [data]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > mostLevels) return true
+    level = level.flatMap((value) => typeof value === "object" && value !== null ? Object.values(value) : [])
+  }
+  return false
+}
+
 /** `,"key":text`, or nothing. */
 const member = (key: string, json: string | undefined): string => json === undefined ? "" : `,"${key}":${json}`
 

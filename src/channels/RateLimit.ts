@@ -4,12 +4,8 @@
  * @since 1.0.0
  */
 
-/**
- * A token bucket that holds what a second brings.
- *
- * @internal
- */
-export class RateLimit {
+/** A token bucket that holds what a second brings. */
+class RateLimit {
   private tokens: number
   private at: number
   private readonly perSecond: number
@@ -27,5 +23,21 @@ export class RateLimit {
     if (this.tokens < 1) return false
     this.tokens--
     return true
+  }
+}
+
+/**
+ * A bucket for each thing that a client may do only so often.
+ *
+ * @internal
+ */
+export class RateLimits {
+  private readonly buckets = new Map<string, RateLimit>()
+
+  /** Takes one of what is named so. Time in milliseconds. */
+  take(name: string, perSecond: number, now: number): boolean {
+    let bucket = this.buckets.get(name)
+    if (bucket === undefined) this.buckets.set(name, bucket = new RateLimit(perSecond, now))
+    return bucket.take(now)
   }
 }

@@ -16,8 +16,11 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { Channels } from "./Channels.js"
 import { badRequest, errors, internalError, ProtocolError } from "./ProtocolCode.js"
-import { api, type ApiKey, BatchRequest } from "./ServerApi.js"
-import { decode, errorObject, methods } from "./ServerApiMethods.js"
+import { api, type ApiKey } from "./ServerApiDefinition.js"
+import { methods } from "./ServerApiMethods.js"
+import { decode } from "./ServerApiParams.js"
+import { errorObject } from "./ServerApiResults.js"
+import { BatchRequest } from "./ServerApiSchema.js"
 
 type Service = typeof Channels.Service
 

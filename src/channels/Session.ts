@@ -1,16 +1,5 @@
 /**
- * One client's side of the protocol.
- *
- * ```text
- *             connect                 replied
- *  Waiting ───────────▶ Connecting ───────────▶ Connected
- *     │                     │  error reply          │
- *     │ stale 3502          └──────────▶ Refused    │ pings and pongs, expiry, presence
- *     ▼                                     ▼       ▼
- *   Over ◀───────────────────── the connection has ended
- * ```
- *
- * Waiting: any other command is 3501. Refused: any command is 3501. Commands are handled one after the other. Whatever
+ * One client's side of the protocol. Its states are in `SessionState`; commands are handled one after the other. Whatever
  * happens, the end of the connection's scope undoes what the session did: see `Session.end`.
  *
  * @since 1.0.0
@@ -25,16 +14,19 @@ import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Caller } from "./Channels.js"
 import * as Commands from "./Commands.js"
 import * as Connecting from "./Connecting.js"
+import { Heartbeat } from "./Heartbeat.js"
 import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
+import { PresenceLease } from "./PresenceLease.js"
 import { disconnects, errors, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
 import * as ProtocolCommand from "./ProtocolCommand.js"
 import { pushes, replies } from "./ProtocolReply.js"
 import type { ClientInfo } from "./Publication.js"
-import { RateLimit } from "./RateLimit.js"
+import { RateLimits } from "./RateLimit.js"
+import * as SessionState from "./SessionState.js"
 import * as Subscribing from "./Subscribing.js"
-import { type Subscription, ttlOf } from "./Subscription.js"
+import type { Subscription } from "./Subscription.js"
 import { UnderWay } from "./UnderWay.js"
 
 const decoder = new TextDecoder()
@@ -51,19 +43,16 @@ export class Session {
   readonly node: Node
   /** Who the client is, once that is known. */
   credentials: Credentials = { user: "", clientRefresh: false, subscriptions: new Map() }
-  private status: "Waiting" | "Connecting" | "Connected" | "Refused" | "Over" = "Waiting"
+  private state: SessionState.State = "Waiting"
   readonly subscriptions = new Map<string, Subscription>()
-  /** When `look` has something to do, on the node's clock. */
-  private staleAt: number
-  private pingAt = Infinity
-  /** Pings that wait for their pong. */
-  private pings = 0
-  private pongAt = Infinity
-  private presenceAt = Infinity
+  /** When a client that has not connected is closed, on the node's clock. */
+  private readonly staleAt: number
+  private readonly heartbeat = new Heartbeat()
+  readonly presence: PresenceLease
   private busy = false
   /** Replies to the commands of one message, which leave together; `undefined` while there is but one. */
   private batch: Array<string> | undefined = undefined
-  private rates: Map<string, RateLimit> | undefined = undefined
+  private rates: RateLimits | undefined = undefined
   private readonly lock = new Lock()
   private underWay: UnderWay | undefined = undefined
 
@@ -71,6 +60,7 @@ export class Session {
     this.node = node
     this.connection = connection
     this.staleAt = node.now() + node.config.staleTimeout
+    this.presence = new PresenceLease(this)
   }
 
   get caller(): Caller {
@@ -83,7 +73,7 @@ export class Session {
   }
 
   get isConnected(): boolean {
-    return this.status === "Connected"
+    return this.state === "Connected"
   }
 
   /** The client's publications, with a broker that need not be waited for. */
@@ -134,10 +124,10 @@ export class Session {
     if (documents === undefined || documents.length === 1) return this.onDocument(documents?.[0] ?? text)
     return Effect.suspend(() => {
       this.batch = []
-      const wasRefused = this.status === "Refused"
+      const wasRefused = this.state === "Refused"
       // What a client sent behind a connect command that failed was meant for a connection that is not.
       const handle = (document: string) =>
-        this.status === "Refused" && !wasRefused ? Effect.void : this.onDocument(document)
+        this.state === "Refused" && !wasRefused ? Effect.void : this.onDocument(document)
       return Effect.forEach(documents, handle, { discard: true }).pipe(
         Effect.ensuring(Effect.sync(() => {
           this.flush()
@@ -150,9 +140,10 @@ export class Session {
   private onDocument(document: string): Effect.Effect<void, Disconnect> {
     const command = ProtocolCommand.decode(document)
     if (!("_tag" in command) || command._tag === "Disconnect") return Effect.fail(disconnects.badRequest)
-    const allowed = command._tag === "connect" ? this.status === "Waiting" : this.status === "Connected"
-    if (!allowed) return Effect.fail(disconnects.badRequest)
-    if (command._tag === "pong") return this.pong()
+    if (!SessionState.takes(this.state, command._tag)) return Effect.fail(disconnects.badRequest)
+    if (command._tag === "pong") {
+      return this.heartbeat.take(this.node.now(), this.node.config) ? Effect.void : Effect.fail(disconnects.badRequest)
+    }
     const handled = this.run(command)
     // Done already, as a publication is: to catch its errors costs as much again.
     if (handled === Effect.void) return Effect.void
@@ -165,23 +156,23 @@ export class Session {
   /** The reply to a command that failed after others were begun. */
   refusal(command: Asked, error: ProtocolError): string {
     ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
-    this.node.fork(this.node.complain(command._tag, error))
+    this.node.fork(this.node.faults.complain(command._tag, error))
     return replies.error(command.id, error)
   }
 
   private refuse(command: Asked, error: ProtocolError): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (command._tag === "connect") this.status = "Refused"
+      if (command._tag === "connect") this.become("refused")
       ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
       // Nobody waits for an answer to `send`.
       if (command._tag !== "send") this.reply(replies.error(command.id, error))
-      return this.node.complain(command._tag, error)
+      return this.node.faults.complain(command._tag, error)
     })
   }
 
   private run(command: Asked): Commands.Handled {
     if (command._tag === "connect") {
-      this.status = "Connecting"
+      this.become("connect")
       return Commands.traced(command, Connecting.connect(this, command, () => this.connected()))
     }
     const handled = Commands.traced(command, Commands.handle(this, command))
@@ -212,34 +203,16 @@ export class Session {
    * interrupted: who asked for it may go, and the client must not be left half subscribed.
    */
   change(effect: Effect.Effect<void>): Effect.Effect<void> {
-    return Effect.flatMap(
-      this.lock.withIfFree(Effect.uninterruptible(effect)),
-      (done) => done._tag === "Some" ? Effect.void : this.changeLater(effect)
-    )
-  }
-
-  private changeLater(effect: Effect.Effect<void>): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      let begun = false
-      const work = this.exclusively(Effect.suspend(() => {
-        begun = true
-        return Effect.uninterruptible(effect)
-      }))
-      const late = Effect.suspend(() => begun ? Effect.never : Effect.sync(() => this.close(disconnects.internal)))
-      return Effect.raceFirst(work, Effect.zipRight(Effect.sleep(patience), late))
-    })
+    return this.lock.within(effect, patience, Effect.sync(() => this.close(disconnects.internal)))
   }
 
   /** The error, if the client does this too often. */
   limit(operation: "publish" | "subscribe" | "history", namespace: Namespace): ProtocolError | undefined {
     const perSecond = namespace[`${operation}Rate`]
     if (perSecond === Infinity) return undefined
-    const now = this.node.now()
-    const key = `${operation} ${namespace.name}`
-    this.rates ??= new Map()
-    let rate = this.rates.get(key)
-    if (rate === undefined) this.rates.set(key, rate = new RateLimit(perSecond, now))
-    return rate.take(now) ? undefined : errors.tooManyRequests
+    this.rates ??= new RateLimits()
+    const isWithin = this.rates.take(`${operation} ${namespace.name}`, perSecond, this.node.now())
+    return isWithin ? undefined : errors.tooManyRequests
   }
 
   isSubscriber(channel: string): boolean {
@@ -251,94 +224,51 @@ export class Session {
     return this.node.config.insecure || Access.allows(namespace[operation], this.user, isSubscriber)
   }
 
-  /** Seconds until the connection expires, if it is the client that refreshes it. */
-  get ttl(): number | undefined {
-    const { clientRefresh, expireAt } = this.credentials
-    return clientRefresh ? ttlOf(expireAt, this.node.unixTime()) : undefined
-  }
-
-  /** The server says when the connection expires, or that it has. */
-  refreshBy(
-    options: { readonly expired?: boolean | undefined; readonly expireAt?: number | undefined; readonly info?: unknown }
-  ): void {
-    if (options.expired === true) return this.close(disconnects.expired)
-    this.credentials = {
-      ...this.credentials,
-      expireAt: options.expireAt,
-      info: options.info ?? this.credentials.info
-    }
+  /** An event leads from one state to the next. */
+  private become(event: SessionState.Event): void {
+    this.state = SessionState.after(this.state, event)
   }
 
   // --- time
 
-  /** The client has connected: its clock starts, with a random part so that many clients do not act at once. */
+  /** The client has connected: its clock starts. */
   private connected(): void {
-    const { pingInterval, presenceInterval } = this.node.config
     const now = this.node.now()
-    this.status = "Connected"
-    if (pingInterval > 0) this.pingAt = now + pingInterval * (0.5 + Math.random() / 2)
-    this.presenceAt = now + presenceInterval * (0.5 + Math.random() / 2)
-  }
-
-  private pong(): Effect.Effect<void, Disconnect> {
-    return Effect.suspend(() => {
-      if (this.pings === 0) return Effect.fail(disconnects.badRequest)
-      const { config: { pingInterval, pongTimeout } } = this.node
-      const now = this.node.now()
-      if (this.pings === 1) ChannelMetrics.pongLatency.unsafeUpdate((now - this.pingAt + pingInterval) / 1000, [])
-      this.pongAt = --this.pings === 0 ? Infinity : now + pongTimeout
-      return Effect.void
-    })
+    this.become("replied")
+    this.heartbeat.start(now, this.node.config)
+    this.presence.start(now)
   }
 
   /** One look of the node's clock: what is due is done. */
   look(now: number, unixTime: number): void {
-    if (this.status === "Over") return
-    if (this.status !== "Connected") {
-      if (now >= this.staleAt) this.close(disconnects.stale)
-      return
+    switch (this.state) {
+      case "Waiting":
+      case "Connecting":
+      case "Refused":
+        return now < this.staleAt ? undefined : this.close(disconnects.stale)
+      case "Connected":
+        if (this.heartbeat.isLost(now) && !this.busy) return this.close(disconnects.noPong)
+        if (this.heartbeat.beat(now, this.node.config)) this.push(pushes.ping)
+        if (this.isExpired(unixTime)) return this.close(disconnects.expired)
+        this.presence.look(now)
+        this.endExpired(unixTime)
     }
-    const { config } = this.node
-    if (now >= this.pongAt && !this.busy) return this.close(disconnects.noPong)
-    if (now >= this.pingAt) {
-      this.pingAt = now + config.pingInterval
-      this.pongAt = Math.min(this.pongAt, now + config.pongTimeout)
-      this.pings++
-      this.push(pushes.ping)
-    }
+  }
+
+  /** A client that refreshes what it was granted has some time to do so. */
+  private isExpired(unixTime: number): boolean {
     const { clientRefresh, expireAt = Infinity } = this.credentials
-    if (unixTime >= expireAt + (clientRefresh ? config.expiredDelay / 1000 : 0)) return this.close(disconnects.expired)
-    if (now >= this.presenceAt) {
-      this.presenceAt = now + config.presenceInterval
-      this.renewPresence()
-    }
+    return unixTime >= expireAt + (clientRefresh ? this.node.config.expiredDelay / 1000 : 0)
+  }
+
+  private endExpired(unixTime: number): void {
     for (const subscription of this.subscriptions.values()) {
-      if (subscription.expireAt === undefined || unixTime < subscription.expireAt + config.expiredDelay / 1000) continue
+      const { expireAt = Infinity, serverSide } = subscription
+      if (unixTime < expireAt + this.node.config.expiredDelay / 1000) continue
       subscription.expireAt = undefined
-      if (subscription.serverSide) return this.close(disconnects.subscriptionExpired)
+      if (serverSide) return this.close(disconnects.subscriptionExpired)
       this.node.fork(this.change(Subscribing.take(subscription, unsubscribes.expired)))
     }
-  }
-
-  /** Its presence may be lost. Within a quarter of the interval, so that many sessions do not do it at once. */
-  renewPresenceSoon(): void {
-    const soon = this.node.config.presenceInterval / 4
-    const now = this.node.now()
-    // One that is soon already stays, in how many channels ever it was lost.
-    if (this.presenceAt > now + soon) this.presenceAt = now + Math.random() * soon
-  }
-
-  private renewPresence(): void {
-    const present = [...this.subscriptions.values()].filter(({ present }) => present)
-    if (present.length === 0) return
-    const failed = (error: ProtocolError) =>
-      Effect.suspend(() => {
-        this.renewPresenceSoon()
-        return this.node.complain("presence", error)
-      })
-    const renew = (subscription: Subscription) =>
-      subscription.status === "Live" ? Effect.catchAll(Subscribing.addPresence(subscription), failed) : Effect.void
-    this.node.fork(this.change(Effect.forEach(present, renew, { discard: true })))
   }
 
   /** A publication is missing: the client subscribes again from its position, or connects again. */
@@ -355,7 +285,7 @@ export class Session {
   /** The connection has ended: the socket is gone. Nothing of the session is left when this completes. */
   get end(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.status = "Over"
+      this.become("ended")
       this.node.roster.remove(this)
       return this.exclusively(this.releaseAll)
     })

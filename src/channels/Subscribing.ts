@@ -12,6 +12,7 @@ import { within } from "../core/Signal.js"
 import type { Grant } from "./Authenticator.js"
 import type { BrokerError } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
+import * as Expiry from "./Expiry.js"
 import type { Namespace } from "./Namespace.js"
 import { disconnects, errors, internalError, type ProtocolError, type Unsubscribe } from "./ProtocolCode.js"
 import type { SubscribeParams } from "./ProtocolCommand.js"
@@ -19,7 +20,7 @@ import { pushes, type SubscribeResult } from "./ProtocolReply.js"
 import type { StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import type { Session } from "./Session.js"
-import { Subscription, ttlOf } from "./Subscription.js"
+import { Subscription } from "./Subscription.js"
 
 /** What a client, or the server in its stead, asks for. */
 export type Asked = Pick<
@@ -139,7 +140,7 @@ export const commit = (
         recovered,
         publications: recovered ? missed : [],
         data: grant.data,
-        ttl: subscription.serverSide ? undefined : ttlOf(grant.expireAt, session.node.unixTime())
+        ttl: subscription.serverSide ? undefined : Expiry.ttlOf(grant.expireAt, session.node.unixTime())
       })
       begun.push(() => {
         subscription.start(whole?.position ?? { offset: 0, epoch: "" })
@@ -159,7 +160,7 @@ const announce = (subscription: Subscription): Effect.Effect<void> =>
     const { announced, channel, session, status } = subscription
     if (!announced || status !== "Live") return Effect.void
     subscription.joined = true
-    return session.node.attempt(
+    return session.node.faults.attempt(
       "publish a join",
       session.node.broker.publishJoin(channel, session.infoIn(subscription))
     )
@@ -199,7 +200,7 @@ const close = ({ channel, scope, session }: Subscription): Effect.Effect<void> =
 export const release = (subscription: Subscription): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { channel, session } = subscription
-    const { attempt, broker, members, presence } = session.node
+    const { broker, faults: { attempt }, members, presence } = session.node
     if (session.subscriptions.get(channel) !== subscription) return Effect.void
     const left = attempt("leave a channel", members.leave(subscription))
     subscription.status = "Over"
@@ -236,7 +237,7 @@ const nothing: Asked = {
 }
 
 /**
- * The server subscribes a client. Does nothing if it is subscribed.
+ * The server subscribes a client. Does nothing if it is subscribed, or if the grant has expired.
  *
  * @internal
  */
@@ -249,7 +250,8 @@ export const give = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { node, subscriptions } = session
-    if (subscriptions.has(channel) || !session.isConnected) return Effect.void
+    // Over by the clock of this node, or since the client's own command took its time.
+    if (subscriptions.has(channel) || !session.isConnected || Expiry.isOver(grant, node.unixTime())) return Effect.void
     if (subscriptions.size >= node.config.channelLimit) {
       return Effect.sync(() => session.close(disconnects.channelLimit))
     }
@@ -265,7 +267,9 @@ export const give = (
       })).pipe(
         Effect.tapErrorCause(() => release(subscription)),
         Effect.catchAll((error) =>
-          error._tag === "Disconnect" ? Effect.sync(() => session.close(error)) : node.complain("subscribe", error)
+          error._tag === "Disconnect"
+            ? Effect.sync(() => session.close(error))
+            : node.faults.complain("subscribe", error)
         )
       )
   })

@@ -111,11 +111,3 @@ export class Subscription {
     return missing
   }
 }
-
-/**
- * Seconds until something expires, if it does.
- *
- * @internal
- */
-export const ttlOf = (expireAt: number | undefined, unixTime: number): number | undefined =>
-  expireAt === undefined ? undefined : Math.max(1, Math.ceil(expireAt - unixTime))

@@ -18,7 +18,9 @@ import { jwtVerify } from "jose/jwt/verify"
 import { type Disconnect, InvalidOption } from "../core/HubError.js"
 import { Authenticator, type Credentials, type Grant } from "./Authenticator.js"
 import { disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { ConnectionClaims, type granted, SubscriptionClaims } from "./TokenClaims.js"
 import * as TokenKeys from "./TokenKeys.js"
+import { unknownKeys } from "./UnknownKeys.js"
 
 /**
  * Which tokens are good.
@@ -38,69 +40,6 @@ export interface TokensOptions extends TokenKeys.KeyOptions {
   /** For development: as `allowAnonymous`, with a warning in the log. A token that is there is checked all the same. */
   readonly insecure?: boolean | undefined
 }
-
-/** JSON `null` counts as absent, as some issuers write it. */
-const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
-
-/** Seconds of Unix time, as far as a `Date` reaches. */
-const Seconds = Schema.Number.pipe(Schema.between(0, 8.64e12))
-
-const Flag = Schema.transform(Schema.Struct({ value: optional(Schema.Boolean) }), Schema.Boolean, {
-  strict: true,
-  decode: ({ value }) => value ?? false,
-  encode: (value) => ({ value })
-})
-
-const Override = Schema.Struct({
-  presence: optional(Flag),
-  joinLeave: optional(Flag).pipe(Schema.fromKey("join_leave")),
-  forcePushJoinLeave: optional(Flag).pipe(Schema.fromKey("force_push_join_leave")),
-  forceRecovery: optional(Flag).pipe(Schema.fromKey("force_recovery")),
-  forcePositioning: optional(Flag).pipe(Schema.fromKey("force_positioning"))
-})
-
-const registered = {
-  sub: Schema.optional(Schema.String),
-  exp: Schema.optional(Seconds),
-  nbf: Schema.optional(Schema.Number),
-  iat: Schema.optional(Schema.Number),
-  aud: Schema.optional(Schema.Union(Schema.String, Schema.Array(Schema.String))),
-  iss: Schema.optional(Schema.String),
-  jti: Schema.optional(Schema.String),
-  expire_at: optional(Seconds)
-}
-
-const granted = {
-  info: Schema.optional(Schema.Unknown),
-  b64info: optional(Schema.String),
-  data: Schema.optional(Schema.Unknown),
-  b64data: optional(Schema.String),
-  override: optional(Override)
-}
-
-/** As entries: a record would make a prototype of the channel `__proto__`. */
-const Subs = Schema.transform(
-  Schema.declare(Predicate.isRecord),
-  Schema.Array(Schema.Tuple(Schema.String, Schema.Struct(granted))),
-  { strict: false, decode: (subs) => Object.entries(subs), encode: (entries) => Object.fromEntries(entries) }
-)
-
-const ConnectionClaims = Schema.Struct({
-  ...registered,
-  info: Schema.optional(Schema.Unknown),
-  b64info: optional(Schema.String),
-  meta: Schema.optional(Schema.Unknown),
-  channels: optional(Schema.Array(Schema.String)),
-  subs: optional(Subs),
-  channel: Schema.optionalWith(Schema.Never, { exact: true })
-})
-
-const SubscriptionClaims = Schema.Struct({
-  ...registered,
-  ...granted,
-  channel: Schema.NonEmptyString,
-  client: Schema.optional(Schema.String)
-})
 
 /** Why a token is no good. `reason` is for the log: it holds nothing of the token. */
 class Refused extends Data.TaggedError("Refused")<{ readonly expired: boolean; readonly reason: string }> {}
@@ -134,6 +73,21 @@ const grant = (
 
 const nobody: Credentials = { user: "", clientRefresh: false, subscriptions: new Map() }
 
+const known: Readonly<Record<keyof TokensOptions, true>> = {
+  hmacSecret: true,
+  rsaPublicKey: true,
+  ecdsaPublicKey: true,
+  ed25519PublicKey: true,
+  jwksUrl: true,
+  jwksMaxAge: true,
+  jwksCooldown: true,
+  audience: true,
+  issuer: true,
+  leeway: true,
+  allowAnonymous: true,
+  insecure: true
+}
+
 const check = (options: TokensOptions): ReadonlyArray<InvalidOption> => {
   const keys = ["hmacSecret", "rsaPublicKey", "ecdsaPublicKey", "ed25519PublicKey", "jwksUrl"] as const
   const hasKeys = keys.some((key) => options[key] !== undefined)
@@ -141,6 +95,7 @@ const check = (options: TokensOptions): ReadonlyArray<InvalidOption> => {
   const expected =
     "this, rsaPublicKey, ecdsaPublicKey, ed25519PublicKey, jwksUrl or allowAnonymous, or nobody can connect"
   return [
+    ...unknownKeys("", options, Object.keys(known)),
     ...(nobody ? [new InvalidOption({ key: "hmacSecret", expected, actual: undefined })] : []),
     ...(["audience", "issuer"] as const).flatMap((key) => {
       const actual = options[key]

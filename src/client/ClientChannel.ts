@@ -65,8 +65,8 @@ const decoder = <A>(
 (publication) =>
   Either.match(receive.decode(publication.data), {
     onRight: (data) => Effect.succeedSome({ ...publication, data }),
-    onLeft: ({ reason }) => {
-      const error = new Malformed({ channel: name, publication, reason: reason.replace(/^bad request: /, "") })
+    onLeft: ({ detail, reason }) => {
+      const error = new Malformed({ channel: name, publication, reason: detail ?? reason })
       return malformed === "fail"
         ? Effect.fail(error)
         : Effect.as(

@@ -9,7 +9,22 @@ import { type BrokerLaw, type BrokerLawsOptions, onStage } from "./BrokerStage.j
 import { streamLaws } from "./BrokerStreamLaws.js"
 import { versionLaws } from "./BrokerVersionLaws.js"
 
-export type { BrokerLaw, BrokerLawsOptions } from "./BrokerStage.js"
+export type {
+  /**
+   * A law, as a test to run.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  BrokerLaw,
+  /**
+   * What the laws need to know of a broker's surroundings.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  BrokerLawsOptions
+} from "./BrokerStage.js"
 
 /**
  * The laws of a broker, as data for any test runner. Each uses channels of its own, so they may share one broker. Where

@@ -6,13 +6,19 @@
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type * as Scope from "effect/Scope"
-import { Broker, type BrokerError, type StreamOptions } from "../channels/Broker.js"
+import { Broker, type BrokerError, type StreamOptions, type Version } from "../channels/Broker.js"
 import { type BrokerLaw, type BrokerLawsOptions, Heard, valued } from "./BrokerStage.js"
 import { checkProperty, eventually, freshName, type LawBroken, type Same, sameFor, tickOf } from "./Law.js"
 
 /** Channels are numbers here; a time is a number of ticks. */
 type Operation =
-  | { readonly _tag: "publish"; readonly channel: number; readonly kept: boolean; readonly key: string | undefined }
+  | {
+    readonly _tag: "publish"
+    readonly channel: number
+    readonly kept: boolean
+    readonly key: string | undefined
+    readonly version: Version | undefined
+  }
   | {
     readonly _tag: "history"
     readonly channel: number
@@ -32,6 +38,11 @@ const size = 3
 const channel = FastCheck.nat(channels - 1)
 const small = FastCheck.option(FastCheck.nat(6), { nil: undefined })
 
+const version = FastCheck.record({
+  number: FastCheck.integer({ min: 1, max: 4 }),
+  epoch: FastCheck.constantFrom("", "a", "b")
+})
+
 const operation: FastCheck.Arbitrary<Operation> = FastCheck.oneof(
   {
     weight: 6,
@@ -39,7 +50,8 @@ const operation: FastCheck.Arbitrary<Operation> = FastCheck.oneof(
       _tag: FastCheck.constant("publish" as const),
       channel,
       kept: FastCheck.constantFrom(true, true, true, false),
-      key: FastCheck.constantFrom(undefined, undefined, "a", "b")
+      key: FastCheck.constantFrom(undefined, undefined, "a", "b"),
+      version: FastCheck.option(version, { nil: undefined })
     })
   },
   {
@@ -71,6 +83,8 @@ interface ModelStream {
   kept: ReadonlyArray<{ readonly offset: number; readonly data: number }>
   keptUntil: number
   until: number
+  /** Known for certain until then. */
+  version: (Version & { readonly until: number }) | undefined
 }
 
 /** Epochs are numbers here, 0 for none. */
@@ -90,7 +104,7 @@ class Model {
   stream(channel: number): ModelStream {
     let stream = this.channels.get(channel)
     if (stream === undefined || this.now > stream.until) {
-      stream = { number: ++this.streams, offset: 0, kept: [], keptUntil: 0, until: 0 }
+      stream = { number: ++this.streams, offset: 0, kept: [], keptUntil: 0, until: 0, version: undefined }
       this.channels.set(channel, stream)
     }
     if (this.now > stream.keptUntil) stream.kept = []
@@ -98,19 +112,41 @@ class Model {
     return stream
   }
 
-  publish(channel: number, data: number, kept: boolean, key: string | undefined): Position {
+  /** A version whose outcome is certain: above one that the broker may have forgotten by now, and need not have. */
+  certain(channel: number, version: Version): Version {
+    const last = this.channels.get(channel)?.version
+    return last !== undefined && this.now > last.until ? { ...version, number: last.number + 1 } : version
+  }
+
+  publish(
+    channel: number,
+    data: number,
+    kept: boolean,
+    key: string | undefined,
+    version: Version | undefined
+  ): Position {
     const earlier = this.outcomes.get(`${channel} ${key}`)
     if (key !== undefined && earlier !== undefined && this.now < earlier.until) return earlier.position
-    let position: Position = { offset: 0, epoch: 0 }
-    if (kept) {
-      const stream = this.stream(channel)
-      position = { offset: ++stream.offset, epoch: stream.number }
-      stream.kept = [...stream.kept, { offset: stream.offset, data }].slice(-size)
+    const stream = kept ? this.stream(channel) : undefined
+    const isMade = stream === undefined || version === undefined || this.isNewer(stream, version)
+    if (stream !== undefined && isMade) {
+      stream.kept = [...stream.kept, { offset: ++stream.offset, data }].slice(-size)
       stream.keptUntil = this.now + times.ttl
     }
+    const position = stream === undefined ? { offset: 0, epoch: 0 } : { offset: stream.offset, epoch: stream.number }
     if (key !== undefined) this.outcomes.set(`${channel} ${key}`, { until: this.now + times.window, position })
-    if (this.subscribed.has(channel)) this.heard[channel]?.push({ ...position, data })
+    if (isMade && this.subscribed.has(channel)) this.heard[channel]?.push({ ...position, data })
     return position
+  }
+
+  /** If it is, it is the last version from here on. If not, the last one is known for longer. */
+  private isNewer(stream: ModelStream, version: Version): boolean {
+    const last = stream.version
+    const isNewer = last === undefined || version.epoch !== "" && version.epoch !== last.epoch ||
+      version.number > last.number
+    const { epoch, number } = isNewer ? version : last
+    stream.version = { epoch, number, until: this.now + times.metaTtl }
+    return isNewer
   }
 
   history({ channel, limit, reverse, since }: Operation & { readonly _tag: "history" }) {
@@ -163,12 +199,14 @@ const runOnce = <R>(
         switch (operation._tag) {
           case "publish": {
             const { channel, kept, key } = operation
-            const expected = model.publish(channel, index, kept, key)
+            const version = kept && operation.version ? model.certain(channel, operation.version) : undefined
+            const expected = model.publish(channel, index, kept, key, version)
             const position = yield* broker.publish(nameOf(channel), {
               data: index,
               stream: kept ? stream : undefined,
               idempotencyKey: key,
-              idempotencyWindow: times.window * tick
+              idempotencyWindow: times.window * tick,
+              version
             })
             const epoch = epochs.number(position?.epoch ?? "", expected.epoch)
             return yield* same("position", { offset: position?.offset ?? 0, epoch }, expected)

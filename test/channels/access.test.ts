@@ -1,5 +1,6 @@
 /** Who may do what: each option of a namespace alone, users that a channel names, and what a grant overrides. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -161,6 +162,32 @@ describe("a personal channel without a namespace", () => {
       const nobody = yield* connected(server)
       assert.deepInclude(yield* nobody.sub("#").next("unsubscribed"), { code: 103 })
       assert.deepStrictEqual(nobody.heard("subscribed"), [])
+    }))
+
+  for (const personalChannel of [{}, { namespace: "open" }]) {
+    it.scopedLive(`is nobody else's in a namespace that is open to all: ${JSON.stringify(personalChannel)}`, () =>
+      Effect.gen(function*() {
+        const open = { allowSubscribeForClient: true, allowSubscribeForAnonymous: true }
+        const server = yield* serve({ withoutNamespace: open, namespaces: { open }, personalChannel })
+        const prefix = personalChannel.namespace === undefined ? "#" : `${personalChannel.namespace}:#`
+        const asked = ["ada", "", "x", "bob,ada,eve", "x#ada"].map((name) => `${prefix}${name}`)
+        const asks = [...asked, "x#ada", "open:x#ada"].map((channel, n) => ({ id: n + 2, subscribe: { channel } }))
+        const codes = (claims: Claims) =>
+          Effect.flatMap(online(server, claims), (client) => Effect.map(client.ask(...asks), Arr.map(codeOf)))
+        assert.deepStrictEqual(yield* codes({ user: "eve" }), [103, 103, 103, 0, 103, 0, 0])
+        assert.deepStrictEqual(yield* codes({}), [103, 103, 103, 103, 103, 0, 0])
+        assert.deepStrictEqual(yield* codes({ user: "ada" }), [105, 103, 103, 0, 0, 0, 0])
+      }))
+  }
+
+  it.scopedLive("a user whose id would name others has none", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ personalChannel: {} })
+      for (const [name, channels] of [["ada,eve", []], ["ada#eve", []], ["ada", ["#ada"]]] as const) {
+        const client = yield* wire(server)
+        const [reply] = yield* client.ask({ id: 1, connect: { token: token({ user: name }) } })
+        assert.deepStrictEqual(Object.keys((reply?.["connect"] as { subs?: object }).subs ?? {}), [...channels])
+      }
     }))
 
   it.scopedLive("is as the token grants it, if that names it", () =>

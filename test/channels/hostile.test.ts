@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 import { randomInt } from "node:crypto"
 import { disconnects } from "../../src/channels/ProtocolCode.js"
 import { decode } from "../../src/channels/ProtocolCommand.js"
-import { connected, online, type Sdk, serve, type Server, type Sub, wire } from "./support.js"
+import { connected, type Document, online, type Sdk, serve, type Server, type Sub, type Wire, wire } from "./support.js"
 
 const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31))
 const runs = process.env["TEST_LONG"] === undefined ? 300 : 5000
@@ -42,8 +43,7 @@ const scene = Effect.gen(function*() {
 const survives = (
   { bystander, heard, server }: Scene,
   frames: ReadonlyArray<string | Uint8Array>,
-  options: { readonly early?: boolean; readonly codes?: ReadonlyArray<number>; readonly error?: number | undefined } =
-    {}
+  options: { readonly early?: boolean; readonly codes?: ReadonlyArray<number> } = {}
 ): Effect.Effect<number | undefined, never, Scope.Scope> =>
   Effect.gen(function*() {
     const client = yield* options.early === true ? wire(server) : online(server)
@@ -60,7 +60,7 @@ const survives = (
             return undefined
           }
           const code = (error as { readonly code: number } | undefined)?.code
-          if (code !== undefined && code !== options.error) assert.include(replies, code)
+          if (code !== undefined) assert.include(replies, code)
         }
       }).pipe(
         // The end of the connection shows in both; its code is told by the first.
@@ -361,6 +361,145 @@ describe(`what is not as the protocol has it is no command (seed ${seed})`, () =
   })
 })
 
+/** What a connected client may expect of one document, from what the decoder says of it. */
+interface Expected {
+  /** Codes that it may be closed with. */
+  readonly closes: ReadonlyArray<number>
+  /** What the reply may have: the command's own key, or an error with such a code. None: there is no reply. */
+  readonly replies: ReadonlyArray<string | number>
+}
+
+const onlyCloses: Expected = { closes: [3501], replies: [] }
+
+/** No namespace, a name that cannot be, no right. */
+const refused = [102, 103, 107]
+
+const expected = (document: string): Expected => {
+  const command = decode(document)
+  if (!("_tag" in command) || command._tag === "Disconnect") return onlyCloses
+  switch (command._tag) {
+    // It is connected already, and owes no pong.
+    case "connect":
+    case "pong":
+      return onlyCloses
+    case "subscribe": {
+      const { token, unsupported } = command.params
+      if (unsupported === "delta") return onlyCloses
+      if (unsupported === "filter") return { closes: [], replies: [107] }
+      if (unsupported === "type") return { closes: [], replies: [108] }
+      return {
+        closes: token === "" ? [] : [3500],
+        replies: [...refused, 105, ...(token === "" ? ["subscribe", 112] : [109])]
+      }
+    }
+    case "unsubscribe":
+      return { closes: [], replies: ["unsubscribe"] }
+    case "publish":
+      return { closes: [], replies: command.data === undefined ? [102, 107] : [...refused, "publish"] }
+    case "presence":
+    case "presence_stats":
+      return { closes: [], replies: [...refused, 108, command._tag] }
+    case "history":
+      return { closes: [], replies: [...refused, 108, 112, "history"] }
+    case "ping":
+      return { closes: [], replies: [108] }
+    case "send":
+      return { closes: [], replies: [] }
+    case "rpc":
+      return { closes: [], replies: [command.method === "echo" ? "rpc" : 104] }
+    case "refresh":
+      return command.token === "" ? onlyCloses : { closes: [3500, 3005], replies: ["refresh"] }
+    case "sub_refresh":
+      return command.token === ""
+        ? { closes: [3501], replies: [103] }
+        : { closes: [3500], replies: [103, 109, "sub_refresh"] }
+  }
+}
+
+/** Whatever comes until the last reply, or the end; and the code of that. */
+const everything = (client: Wire, last: number) =>
+  Effect.gen(function*() {
+    const documents: Array<Document> = []
+    const reading = Effect.repeat(Effect.tap(client.next, (document) => Effect.sync(() => documents.push(document))), {
+      until: ({ id }) => id === last
+    })
+    const isOver = Effect.map(client.closed, ({ code }) => code)
+    const code = yield* Effect.as(reading, undefined).pipe(
+      Effect.catchAllDefect((defect) => String(defect).includes("ended with") ? isOver : Effect.die(defect))
+    )
+    return { documents, code }
+  })
+
+describe(`the server does what its decoder says of each document (seed ${seed})`, () => {
+  const last = 4294967295
+
+  /** Each is answered in its turn, until one ends the connection. */
+  const agrees = ({ server }: Scene, documents: ReadonlyArray<string>, together: boolean) =>
+    Effect.gen(function*() {
+      const client = yield* online(server)
+      const sentinel = JSON.stringify({ id: last, rpc: { method: "echo", data: 1 } })
+      const all = [...documents, sentinel]
+      yield* Effect.forEach(together ? [all.join("\n")] : all, (frame) => client.text(frame), { discard: true })
+      const outcome = yield* everything(client, last)
+      const answers = outcome.documents.filter(({ push }) => push === undefined)
+      for (const document of all) {
+        const { closes, replies } = expected(document)
+        const answer = answers[0]
+        if (answer === undefined && outcome.code !== undefined && closes.includes(outcome.code)) return
+        if (replies.length === 0 && closes.length === 0) continue
+        assert.isDefined(answer, `${document} is not answered: ${outcome.code}`)
+        answers.shift()
+        const { error, id, ...result } = answer ?? {}
+        const keys = error === undefined ? Object.keys(result) : [(error as { readonly code: number }).code]
+        assert.strictEqual(id, (JSON.parse(document) as Document)["id"], document)
+        assert.lengthOf(keys, 1)
+        assert.include(replies, keys[0], document)
+      }
+      assert.isUndefined(outcome.code)
+      assert.deepStrictEqual(answers, [])
+    })
+
+  /** What is right as a command, so that more than the decoder has a say. */
+  const right = FastCheck.record({
+    id: FastCheck.integer({ min: 1, max: 1000 }),
+    command: FastCheck.constantFrom<Record<string, unknown>>(
+      { subscribe: { channel: "x" } },
+      { subscribe: { channel: "recovered:x", recover: true, offset: 5, epoch: "none", flag: 2 } },
+      { subscribe: { channel: "x", tf: {} } },
+      { subscribe: { channel: "x", type: 1 } },
+      { subscribe: { channel: "x", delta: "other" } },
+      { subscribe: { channel: "x", token: "no token" } },
+      { subscribe: { channel: "nowhere:x" } },
+      { unsubscribe: { channel: "x" } },
+      { publish: { channel: "x", data: null } },
+      { publish: { channel: "x" } },
+      { presence: { channel: "x" } },
+      { presence_stats: { channel: "pushed:x" } },
+      { history: { channel: "kept:x", limit: -1 } },
+      { history: { channel: "kept:x", since: { offset: 1, epoch: "none" } } },
+      { ping: {} },
+      { send: { data: 1 } },
+      { rpc: { method: "echo" } },
+      { rpc: { method: "nothing" } },
+      { refresh: {} },
+      { sub_refresh: { channel: "x" } }
+    )
+  }).map(({ command, id }) => JSON.stringify({ id, ...command }))
+
+  const documents = FastCheck.oneof(
+    { weight: 8, arbitrary: right },
+    { weight: 8, arbitrary: command.map((command) => JSON.stringify(command)) },
+    { weight: 1, arbitrary: json.map((value) => JSON.stringify(value)) },
+    { weight: 1, arbitrary: FastCheck.string({ minLength: 1, maxLength: 20 }).map((text) => text.replace("\n", " ")) }
+  )
+
+  it.scopedLive("in one frame, or in a frame each", () =>
+    holds(
+      FastCheck.tuple(FastCheck.array(documents, { maxLength: 6 }), FastCheck.boolean()),
+      (where, [documents, together]) => agrees(where, documents, together)
+    ))
+})
+
 describe("single frames that have brought servers down", () => {
   const deep = (levels: number, [left, right]: readonly [string, string], inner = "1") =>
     left.repeat(levels) + inner + right.repeat(levels)
@@ -368,85 +507,108 @@ describe("single frames that have brought servers down", () => {
   const levels = 32_000
   const command = (id: number, rest: string) => `{"id":${id},${rest}}`
 
-  const frames: Record<string, { readonly frame: string; readonly code: number | undefined; readonly error?: number }> =
-    {
-      "a document of 32000 levels": { frame: deep(levels, array), code: 3501 },
-      "9000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), code: 3501 },
-      "data of 32000 levels in a publication": {
-        frame: command(2, `"publish":{"channel":"x","data":${deep(levels, array)}}`),
-        code: undefined
-      },
-      "data of 32000 levels in a channel with history": {
-        frame: command(2, `"publish":{"channel":"kept:x","data":${deep(levels, array)}}`),
-        code: undefined
-      },
-      "data of 32000 levels in a call": {
-        frame: command(2, `"rpc":{"method":"echo","data":${deep(levels, array)}}`),
-        code: undefined,
-        // What the application answers is too deep to be written.
-        error: 100
-      },
-      "data of 32000 levels in a subscribe": {
-        frame: command(2, `"subscribe":{"channel":"x","data":${deep(levels, array)}}`),
-        code: undefined
-      },
-      "32000 levels in a field that is unknown": { frame: command(2, `"other":${deep(levels, array)}`), code: 3501 },
-      "32000 levels instead of a channel": {
-        frame: command(2, `"subscribe":{"channel":${deep(levels, array)}}`),
-        code: 3501
-      },
-      "an array of 30001 elements as data": {
-        frame: command(2, `"publish":{"channel":"x","data":[${"1,".repeat(30_000)}1]}`),
-        code: undefined
-      },
-      "20000 pongs": { frame: "{}\n".repeat(20_000), code: 3501 },
-      "10000 newlines": { frame: "\n".repeat(10_000), code: 3501 },
-      "huge numbers in every number": {
-        frame: command(2, "\"history\":{\"channel\":\"kept:x\",\"limit\":1e999,\"since\":{\"offset\":1e999}}"),
-        code: 3501
-      },
-      "a number with ten thousand digits": {
-        frame: command(2, `"publish":{"channel":"x","data":${"9".repeat(10_000)}}`),
-        code: undefined
-      },
-      "a lone surrogate in data": {
-        frame: command(2, "\"publish\":{\"channel\":\"x\",\"data\":\"\\ud800\"}"),
-        code: undefined
-      },
-      "a lone surrogate in a channel": {
-        frame: command(2, "\"subscribe\":{\"channel\":\"\\ud800\"}"),
-        code: undefined
-      },
-      "1200 subscribes in one frame": {
-        frame: Array.from({ length: 1200 }, (_, n) => command(n + 1, `"subscribe":{"channel":"x${n}"}`)).join("\n"),
-        code: undefined
-      },
-      "a thousand times subscribe and unsubscribe": {
-        frame: Array.from(
-          { length: 1000 },
-          (_, n) => command(n + 1, `"${n % 2 === 0 ? "subscribe" : "unsubscribe"}":{"channel":"pushed:x"}`)
-        ).join("\n"),
-        code: undefined
-      },
-      "__proto__ with everything in it": {
-        frame: "{\"__proto__\":{\"id\":1,\"rpc\":{\"method\":\"echo\"}},\"id\":2}",
-        code: 3501
-      },
-      "a duplicate key": {
-        frame: "{\"id\":2,\"id\":0,\"rpc\":{\"method\":\"echo\"}}",
-        code: 3501
-      },
-      "a byte order mark": { frame: "\ufeff{\"id\":2,\"rpc\":{\"method\":\"echo\"}}", code: 3501 }
-    }
-  for (const [what, { code, error, frame }] of Object.entries(frames)) {
+  const frames: Record<string, { readonly frame: string; readonly code: number | undefined }> = {
+    "a document of 32000 levels": { frame: deep(levels, array), code: 3501 },
+    "9000 objects within objects": { frame: deep(9_000, ["{\"a\":", "}"]), code: 3501 },
+    "data of 32000 levels in a publication": {
+      frame: command(2, `"publish":{"channel":"x","data":${deep(levels, array)}}`),
+      code: undefined
+    },
+    "data of 32000 levels in a channel with history": {
+      frame: command(2, `"publish":{"channel":"kept:x","data":${deep(levels, array)}}`),
+      code: undefined
+    },
+    "data of 32000 levels in a call": {
+      frame: command(2, `"rpc":{"method":"echo","data":${deep(levels, array)}}`),
+      code: undefined
+    },
+    "data of 32000 levels in a subscribe": {
+      frame: command(2, `"subscribe":{"channel":"x","data":${deep(levels, array)}}`),
+      code: undefined
+    },
+    "32000 levels in a field that is unknown": { frame: command(2, `"other":${deep(levels, array)}`), code: 3501 },
+    "32000 levels instead of a channel": {
+      frame: command(2, `"subscribe":{"channel":${deep(levels, array)}}`),
+      code: 3501
+    },
+    "an array of 30001 elements as data": {
+      frame: command(2, `"publish":{"channel":"x","data":[${"1,".repeat(30_000)}1]}`),
+      code: undefined
+    },
+    "20000 pongs": { frame: "{}\n".repeat(20_000), code: 3501 },
+    "10000 newlines": { frame: "\n".repeat(10_000), code: 3501 },
+    "huge numbers in every number": {
+      frame: command(2, "\"history\":{\"channel\":\"kept:x\",\"limit\":1e999,\"since\":{\"offset\":1e999}}"),
+      code: 3501
+    },
+    "a number with ten thousand digits": {
+      frame: command(2, `"publish":{"channel":"x","data":${"9".repeat(10_000)}}`),
+      code: undefined
+    },
+    "a lone surrogate in data": {
+      frame: command(2, "\"publish\":{\"channel\":\"x\",\"data\":\"\\ud800\"}"),
+      code: undefined
+    },
+    "a lone surrogate in a channel": {
+      frame: command(2, "\"subscribe\":{\"channel\":\"\\ud800\"}"),
+      code: undefined
+    },
+    "1200 subscribes in one frame": {
+      frame: Array.from({ length: 1200 }, (_, n) => command(n + 1, `"subscribe":{"channel":"x${n}"}`)).join("\n"),
+      code: undefined
+    },
+    "a thousand times subscribe and unsubscribe": {
+      frame: Array.from(
+        { length: 1000 },
+        (_, n) => command(n + 1, `"${n % 2 === 0 ? "subscribe" : "unsubscribe"}":{"channel":"pushed:x"}`)
+      ).join("\n"),
+      code: undefined
+    },
+    "__proto__ with everything in it": {
+      frame: "{\"__proto__\":{\"id\":1,\"rpc\":{\"method\":\"echo\"}},\"id\":2}",
+      code: 3501
+    },
+    "a duplicate key": {
+      frame: "{\"id\":2,\"id\":0,\"rpc\":{\"method\":\"echo\"}}",
+      code: 3501
+    },
+    "a byte order mark": { frame: "\ufeff{\"id\":2,\"rpc\":{\"method\":\"echo\"}}", code: 3501 }
+  }
+  for (const [what, { code, frame }] of Object.entries(frames)) {
     it.scopedLive(what, () =>
       Effect.gen(function*() {
         const where = yield* scene
         assert.isBelow(Buffer.byteLength(frame), 65_536)
-        const outcome = yield* survives(where, [frame], { error })
+        const outcome = yield* survives(where, [frame])
         assert.strictEqual(outcome, code)
       }))
   }
+
+  it.scopedLive("data of any depth is answered as it is, or refused as the client's fault", () =>
+    Effect.gen(function*() {
+      const logs: Array<string> = []
+      const logger = Logger.map(Logger.logfmtLogger, (line) => void logs.push(line))
+      const answers = Effect.gen(function*() {
+        const server = yield* serve({ hub: { messagesPerSecond: "off" } })
+        yield* server.channels.rpc("echo", (data) => Effect.succeed(data))
+        yield* server.channels.rpc("wrap", (data) => Effect.succeed([data]))
+        const client = yield* online(server)
+        let refused = 0
+        for (let depth = 100; depth < levels; depth += Math.ceil(depth / 16)) {
+          for (const [method, more] of [["echo", 0], ["wrap", 1]] as const) {
+            yield* client.text(command(2, `"rpc":{"method":"${method}","data":${deep(depth, array)}}`))
+            const answer = yield* client.peer.next
+            if (answer === command(2, `"rpc":{"data":${deep(depth + more, array)}}`)) continue
+            const message = "bad request: the data is not JSON, or is nested too deeply"
+            assert.strictEqual(answer, command(2, `"error":{"code":107,"message":"${message}"}`))
+            refused++
+          }
+        }
+        return refused
+      })
+      assert.isAbove(yield* Effect.provide(answers, Logger.replace(Logger.defaultLogger, logger)), 0)
+      assert.deepStrictEqual(logs, [])
+    }))
 
   it.scopedLive("an array of a hundred thousand elements, where so large a message is allowed", () =>
     Effect.gen(function*() {

@@ -12,7 +12,7 @@ const seeds = only === undefined ? Array.from({ length: count }, (_, i) => from 
 describe("the laws of channels hold on a rough network", () => {
   it.live("for any order of events", () =>
     Effect.gen(function*() {
-      const seen = { recovered: 0, unrecovered: 0, publications: 0, joins: 0, readers: 0 }
+      const seen = { recovered: 0, unrecovered: 0, publications: 0, joins: 0, readers: 0, histories: 0 }
       const broken: Array<string> = []
       for (const seed of seeds) {
         if (process.env["TRACE"] !== undefined) process.stderr.write(`${seed} `)
@@ -27,11 +27,12 @@ describe("the laws of channels hold on a rough network", () => {
           if (broken.length >= Number(process.env["MOST"] ?? 1)) break
         }
         seen.readers += read
-        for (const { seen: { joins, publications, recovered, unrecovered } } of clients) {
+        for (const { seen: { histories, joins, publications, recovered, unrecovered } } of clients) {
           seen.recovered += recovered
           seen.unrecovered += unrecovered
           seen.publications += publications
           seen.joins += joins
+          seen.histories += histories
         }
       }
       assert.deepStrictEqual(broken, [])

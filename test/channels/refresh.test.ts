@@ -1,6 +1,8 @@
 /** What expires, and how a client says again who it is: on the wire, and what the SDK makes of the answer. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { unsubscribes } from "../../src/channels/ProtocolCode.js"
@@ -61,6 +63,56 @@ describe("who comes with what is over", () => {
         }
       }
       assert.strictEqual((yield* server.channels.disconnect("ada")).count, 0)
+    }))
+
+  it.scoped("is refused when a channel of the token is over, and by a refresh with such a token: 3005", () =>
+    Effect.gen(function*() {
+      const server = yield* served()
+      for (const expireAt of [start, start - 1]) {
+        const claims = { user: "ada", subs: { x: {}, "closed:x": { expireAt } } }
+        for (const [serverRefresh, code, message] of [[false, 109, "token expired"], [true, 110, "expired"]] as const) {
+          const client = yield* wire(server)
+          const [reply] = yield* client.ask({ id: 1, connect: { token: token({ ...claims, serverRefresh }) } })
+          assert.deepStrictEqual(reply, error(1, code, message))
+        }
+        const client = yield* online(server, { ...claims, subs: { x: {}, "closed:x": { expireAt: start + 1 } } })
+        yield* client.send({ id: 2, refresh: { token: token(claims) } })
+        assert.deepStrictEqual(yield* client.closed, disconnected[3005])
+      }
+      yield* eventuallyEffect(Effect.map(server.channels.channels(), ({ channels }) => channels.size === 0))
+    }))
+
+  it.scoped("is not subscribed by the server: 110", () =>
+    Effect.gen(function*() {
+      const server = yield* served()
+      const client = yield* online(server, { user: "ada" })
+      for (const expireAt of [start, start - 1]) {
+        const refused = yield* Effect.flip(server.channels.subscribeUser("ada", "x", { expireAt }))
+        assert.strictEqual(refused.code, 110)
+      }
+      yield* answers(client, "ada")
+      assert.deepStrictEqual((yield* server.channels.info).nodes.map(({ channels }) => channels), [1])
+    }))
+
+  it.scoped("is not subscribed by the server if it is over when its turn comes", () =>
+    Effect.gen(function*() {
+      const server = yield* served()
+      const held = yield* Deferred.make<void>()
+      const asked = yield* Deferred.make<void>()
+      yield* server.channels.register({
+        matches: (channel) => channel === "closed:held",
+        subscribe: () => Effect.as(Effect.zipRight(Deferred.succeed(asked, undefined), Deferred.await(held)), {}),
+        publish: () => Effect.succeed(Option.none())
+      })
+      const client = yield* online(server, { user: "ada" })
+      yield* client.send({ id: 2, subscribe: { channel: "closed:held" } })
+      yield* Deferred.await(asked)
+      const given = yield* Effect.fork(server.channels.subscribeUser("ada", "x", { expireAt: start + 1 }))
+      yield* TestClock.adjust("1 second")
+      yield* Deferred.succeed(held, undefined)
+      yield* Fiber.join(given)
+      assert.deepStrictEqual(yield* client.next, { id: 2, subscribe: {} })
+      assert.deepStrictEqual([...(yield* server.channels.channels()).channels.keys()], ["closed:held"])
     }))
 
   it.scoped("110 is the end for the SDK", () =>

@@ -32,7 +32,7 @@ import type { NamespaceOptions, NamespacesOptions } from "../../src/channels/Nam
 import { Presence } from "../../src/channels/Presence.js"
 import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { disconnects, errors, ProtocolError } from "../../src/channels/ProtocolCode.js"
-import * as NodeServerApi from "../../src/node/NodeServerApi.js"
+import * as ServerApi from "../../src/channels/ServerApi.js"
 import { connect, type End, type Peer, portOf } from "../node/support.js"
 
 // --- tokens
@@ -290,7 +290,7 @@ export const serve = (
     const http = NodeGuard.createServer()
     const routes = Layer.merge(
       NodeUpgrade.layer("/connection/websocket", { origins: "any", ...mount }),
-      NodeServerApi.layer({ keys: apiKey === undefined ? [] : [Redacted.make(apiKey)] })
+      ServerApi.layer({ keys: apiKey === undefined ? [] : [Redacted.make(apiKey)] })
     )
     const context = yield* Layer.build(
       HttpLayerRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(

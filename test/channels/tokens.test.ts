@@ -555,6 +555,18 @@ describe("options", () => {
       }
     }))
 
+  it.effect("that there are not are named, with those that there are, and without their value", () =>
+    Effect.gen(function*() {
+      const misspelt = { hmacSecret, allowAnonymus: true, hmac_secret: "pa55word" }
+      const found = yield* Tokens.problems(misspelt)
+      assert.deepStrictEqual(found.map(({ key }) => key), ["allowAnonymus", "hmac_secret"])
+      for (const { expected, message } of found) {
+        assert.match(expected, /^one of hmacSecret, .*, allowAnonymous, insecure$/)
+        assert.notInclude(message, "pa55word")
+      }
+      assert.deepInclude(yield* Effect.flip(Effect.scoped(Tokens.make(misspelt))), { key: "allowAnonymus" })
+    }))
+
   it.effect("fail the layer", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.provide(Authenticator, Tokens.layer({})))

@@ -13,14 +13,14 @@ import { internalError } from "../../../src/channels/ProtocolCode.js"
 import type { StreamPosition } from "../../../src/channels/Publication.js"
 import { TurnScheduler } from "../../../src/core/Turn.js"
 import { VirtualClock } from "../../../src/testing/VirtualClock.js"
-import { ModelClient, recoverable } from "./ModelClient.js"
+import { kept, ModelClient, recoverable } from "./ModelClient.js"
 import { calm, choices, Rough, yields } from "./Rough.js"
 
 const options = {
   presence: true,
   joinLeave: true,
   forcePushJoinLeave: true,
-  historySize: 6,
+  historySize: kept,
   historyTtl: "10 hours",
   forceRecovery: true
 } as const
@@ -149,7 +149,7 @@ export const life = (seed: number): Effect.Effect<Told> =>
       const step = Effect.gen(function*() {
         const client = clients[pick(clients.length)] ?? new ModelClient("", rough, lost)
         const channel = channels[pick(channels.length)] ?? ""
-        const act = client.socket === undefined ? pick(2) : 2 + pick(32)
+        const act = client.socket === undefined ? pick(2) : 2 + pick(35)
         log.push(`${act} ${client.user} ${channel} at ${clock.now}`)
         if (act < 2) return yield* connect(client)
         if (act < 8) {
@@ -190,7 +190,12 @@ export const life = (seed: number): Effect.Effect<Told> =>
           yield* yields(pick(60))
           return pick(2) === 0 ? yield* Fiber.interruptFork(reading) : undefined
         }
-        return yield* settle
+        if (act < 34) return yield* settle
+        if (channel.startsWith("plain")) return
+        return yield* client.say([
+          ...(pick(2) === 0 ? [client.toPublish(channel, data())] : []),
+          client.toReadHistory(channel)
+        ])
       })
 
       const steps = 20 + pick(40)

@@ -35,6 +35,7 @@ interface Reply {
   readonly connect?: { readonly client: string; readonly subs?: Readonly<Record<string, Result>> }
   readonly subscribe?: Result
   readonly unsubscribe?: object
+  readonly history?: Position & { readonly publications: ReadonlyArray<Pub> }
   readonly push?: {
     readonly channel: string
     readonly pub?: Pub
@@ -48,7 +49,8 @@ interface Reply {
 type Asked =
   | { readonly method: "connect"; readonly since: ReadonlyMap<string, Position> }
   | { readonly method: "subscribe"; readonly channel: string; readonly since: Position | undefined }
-  | { readonly method: "unsubscribe" | "publish"; readonly channel: string }
+  | { readonly method: "unsubscribe" | "history"; readonly channel: string }
+  | { readonly method: "publish"; readonly channel: string; readonly data: string }
 
 /** One subscription as the client sees it, from the reply on. */
 interface Subscribed {
@@ -77,15 +79,20 @@ const forbidden = new Set([1011, 3501])
 /** At most so many publications are recovered. */
 export const recoverable = 4
 
+/** So many publications of a channel are kept. */
+export const kept = 6
+
 export class ModelClient {
   readonly user: string
   readonly wanted = new Set<string>()
   readonly subscribed = new Map<string, Subscribed>()
   socket: Socket | undefined = undefined
   /** What a recovery brought, and what could not be recovered: that both happen is checked at the end. */
-  readonly seen = { recovered: 0, unrecovered: 0, publications: 0, joins: 0, closed: new Set<number>() }
+  readonly seen = { recovered: 0, unrecovered: 0, publications: 0, joins: 0, histories: 0, closed: new Set<number>() }
   /** Where it stood in channels that it is not subscribed to any more. */
   private readonly known = new Map<string, Position>()
+  /** What it published, and was told is published. */
+  private readonly confirmed: Array<string> = []
   private id = 0
   private readonly rough: Rough
   private readonly lost: Set<string>
@@ -137,8 +144,14 @@ export class ModelClient {
 
   toPublish(channel: string, data: string): object {
     const id = ++this.id
-    this.socket?.asked.set(id, { method: "publish", channel })
+    this.socket?.asked.set(id, { method: "publish", channel, data: JSON.stringify(data) })
     return { id, publish: { channel, data } }
+  }
+
+  toReadHistory(channel: string): object {
+    const id = ++this.id
+    this.socket?.asked.set(id, { method: "history", channel })
+    return { id, history: { channel, limit: -1 } }
   }
 
   say(documents: ReadonlyArray<object>): Effect.Effect<void> {
@@ -185,6 +198,7 @@ export class ModelClient {
     const asked = socket.asked.get(reply.id)
     if (!socket.asked.delete(reply.id)) this.wrong(`answers ${reply.id}, which was not asked`)
     if (asked === undefined) return Effect.void
+    if (asked.method !== "publish") this.checkOrder(socket, reply.id, asked.method)
     if (reply.error !== undefined) {
       const { code } = reply.error
       const live = "channel" in asked && this.subscribed.has(asked.channel)
@@ -212,7 +226,33 @@ export class ModelClient {
         this.end(asked.channel)
         return Effect.void
       case "publish":
+        this.confirmed.push(asked.data)
         return Effect.void
+      case "history":
+        if (reply.history === undefined) this.wrong("no answer to history")
+        else this.checkHistory(asked.channel, reply.history)
+        return Effect.void
+    }
+  }
+
+  /** Whatever it asks for after a publication comes after it. */
+  private checkOrder({ asked }: Socket, id: number, method: string): void {
+    for (const [earlier, { method: what }] of asked) {
+      if (earlier < id && what === "publish") this.wrong(`${method} ${id} is answered before publication ${earlier}`)
+    }
+  }
+
+  /** What it published itself is there, unless too much has come since. */
+  private checkHistory(channel: string, { epoch, offset, publications }: NonNullable<Reply["history"]>): void {
+    this.seen.histories++
+    for (const data of this.confirmed) {
+      const place = this.rough.places.get(data)
+      if (place?.channel !== channel || place.epoch !== epoch) continue
+      const isKept = place.offset > offset - kept && !this.lost.has(channel)
+      const isThere = publications.some((publication) => publication.offset === place.offset)
+      if (place.offset > offset || isKept && !isThere) {
+        this.wrong(`${data} at ${place.offset} is not in the history of ${channel} up to ${offset}`)
+      }
     }
   }
 

@@ -43,6 +43,8 @@ export class Rough {
   readonly heard = new Set<string>()
   /** All that got a place in a stream: channel, epoch and offset, and its data. */
   readonly published = new Map<string, string>()
+  /** The place of each of them, by its data. */
+  readonly places = new Map<string, StreamPosition & { readonly channel: string }>()
   /** The newest place in each channel's stream. */
   readonly tops = new Map<string, { readonly offset: number; readonly epoch: string }>()
   /** Data of what the node was told, by channel. */
@@ -141,6 +143,7 @@ export class Rough {
         if (event._tag !== "Published" || event.epoch === "") return
         const { channel, epoch, publication: { data, offset } } = event
         this.published.set(`${channel} ${epoch} ${offset}`, data)
+        this.places.set(data, { channel, offset, epoch })
         this.tops.set(channel, { offset, epoch })
       }),
       Effect.forEach(channels, witness.subscribe, { discard: true })

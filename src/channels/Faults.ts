@@ -1,0 +1,46 @@
+/**
+ * What the log says of operations that fail.
+ *
+ * @since 1.0.0
+ */
+import * as Effect from "effect/Effect"
+import * as LogLevel from "effect/LogLevel"
+import { BrokerError } from "./Broker.js"
+import type { ProtocolError } from "./ProtocolCode.js"
+
+const logged = (level: LogLevel.LogLevel, message: string, cause: unknown): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWithLevel(level, message, cause), { package: "effect-ws-hub" })
+
+/** @internal */
+export class Faults {
+  /** The broker failed, and has done nothing since. */
+  private isAway = false
+
+  /** The broker did something. */
+  worked(): void {
+    this.isAway = false
+  }
+
+  /** An operation failed: the client reads the error, the log its cause. */
+  complain(operation: string, { cause }: ProtocolError): Effect.Effect<void> {
+    const message = `The operation ${operation} of a client failed`
+    return cause === undefined
+      ? Effect.void
+      : cause instanceof BrokerError
+      ? this.brokerFailed(LogLevel.Error, message, cause)
+      : logged(LogLevel.Error, message, cause)
+  }
+
+  /** For what must go on although the broker fails. */
+  readonly attempt = (what: string, effect: Effect.Effect<void, BrokerError>): Effect.Effect<void> =>
+    Effect.catchAll(effect, (error) => this.brokerFailed(LogLevel.Warning, `Could not ${what}`, error))
+
+  /** A broker that is away fails for every client: the log says it once, and again only after it was there. */
+  private brokerFailed(level: LogLevel.LogLevel, message: string, error: BrokerError): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const isKnown = this.isAway
+      this.isAway = true
+      return logged(isKnown ? LogLevel.Debug : level, message, error)
+    })
+  }
+}
