@@ -5,39 +5,18 @@
  *
  * Needs a build (`npm run smoke` makes one).
  */
-import { execFileSync, spawn } from "node:child_process"
-import { once } from "node:events"
+import { execFileSync } from "node:child_process"
 import fs from "node:fs"
 import { createRequire } from "node:module"
-import { createServer } from "node:net"
 import os from "node:os"
 import path from "node:path"
 import { fileURLToPath } from "node:url"
+import { freePort, launch, messageTimeout, startTimeout, stop, subscribe, within } from "./hub.mjs"
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..")
 const name = "effect-ws-hub"
-const startTimeout = 30_000
-const messageTimeout = 5_000
-const stopTimeout = 15_000
 
 const step = (text) => console.log(`smoke: ${text}`)
-
-const within = (promise, ms, what) => {
-  let timer
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms / 1000} s`)), ms)
-  })
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
-}
-
-const freePort = async () => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address()
-  server.close()
-  await once(server, "close")
-  return port
-}
 
 const npm = (args, cwd) => {
   try {
@@ -45,50 +24,6 @@ const npm = (args, cwd) => {
   } catch (error) {
     throw new Error(`npm ${args.join(" ")} failed:\n${error.stdout}${error.stderr}`)
   }
-}
-
-const start = (folder, port) => {
-  const child = spawn(path.join(folder, "node_modules/.bin", name), ["--port", String(port)], {
-    cwd: folder,
-    stdio: ["ignore", "pipe", "pipe"]
-  })
-  const hub = { child, output: "", closed: once(child, "close") }
-  hub.closed.catch(() => {})
-  hub.ready = new Promise((resolve, reject) => {
-    const onData = (data) => {
-      hub.output += data
-      if (hub.output.includes(`http://127.0.0.1:${port}`)) resolve()
-    }
-    child.stdout.on("data", onData)
-    child.stderr.on("data", onData)
-    child.once("error", reject)
-    child.once("close", (code, signal) => reject(new Error(`the command ended with ${signal ?? `exit code ${code}`}`)))
-  })
-  hub.ready.catch(() => {})
-  return hub
-}
-
-/** A client of the protocol, subscribed to a channel. A frame is one or more documents, a line each. */
-const subscribe = async (WebSocket, url, channel) => {
-  const ws = new WebSocket(url)
-  const heard = []
-  ws.on("message", (data) => heard.push(...data.toString().split("\n").map((line) => JSON.parse(line))))
-  await within(once(ws, "open"), messageTimeout, `connecting to ${url}`)
-  const hears = async (what, wanted) => {
-    const waiting = async () => {
-      while (!heard.some(wanted)) await once(ws, "message")
-      return heard.find(wanted)
-    }
-    return within(waiting(), messageTimeout, what)
-  }
-  const send = async (id, command) => {
-    ws.send(JSON.stringify({ ...command, id }))
-    const { error } = await hears(`the reply to ${JSON.stringify(command)}`, (document) => document.id === id)
-    if (error) throw new Error(`${JSON.stringify(command)} was refused: ${error.message} (${error.code})`)
-  }
-  await send(1, { connect: {} })
-  await send(2, { subscribe: { channel } })
-  return { hears, send, closed: once(ws, "close") }
 }
 
 /** What an application does with `effect-ws-hub/client`: hears its own publication. */
@@ -124,7 +59,7 @@ try {
   const { WebSocket } = createRequire(path.join(installed, "package.json"))("ws")
   const port = await freePort()
   step(`${name} --port ${port}`)
-  hub = start(app, port)
+  hub = launch(path.join(app, "node_modules/.bin", name), ["--port", String(port)], app, port)
   await within(hub.ready, startTimeout, `the line with http://127.0.0.1:${port}`)
 
   const page = await (await fetch(`http://127.0.0.1:${port}/`)).text()
@@ -151,9 +86,7 @@ try {
   if (heard !== "hello from the client\n") throw new Error(`the client heard ${JSON.stringify(heard)}`)
 
   step("SIGTERM")
-  hub.child.kill("SIGTERM")
-  const [code, signal] = await within(hub.closed, stopTimeout, "exit after SIGTERM")
-  if (code !== 0) throw new Error(`expected exit code 0 after SIGTERM, got ${signal ?? code}`)
+  await stop(hub)
   const codes = await within(Promise.all([ada.closed, bob.closed]), messageTimeout, "the close of both peers")
   step(`ok (peers closed with ${codes.map(([code]) => code).join(" and ")})`)
 } catch (error) {

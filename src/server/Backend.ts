@@ -11,7 +11,8 @@ import type { Presence } from "../channels/Presence.js"
 import * as PresenceMemory from "../channels/PresenceMemory.js"
 import type { InvalidOption } from "../core/HubError.js"
 import { type BrokerConfig, redisOptions } from "./BrokerConfig.js"
-import { Unusable } from "./Unusable.js"
+import * as OptionalPeer from "./OptionalPeer.js"
+import type { Unusable } from "./Unusable.js"
 
 /** Whether the hub can do without what is behind it. */
 export class Readiness extends Context.Tag("effect-ws-hub/server/Readiness")<Readiness, {
@@ -29,21 +30,12 @@ const memory: Layer.Layer<Broker | Presence | Readiness> = Layer.mergeAll(
   Layer.succeed(Readiness, { start: undefined, trouble: Effect.succeed(undefined) })
 )
 
-const isMissing = (cause: unknown): boolean =>
-  cause instanceof Error && "code" in cause && cause.code === "ERR_MODULE_NOT_FOUND" &&
-  /'(redis|@redis\/[^']*)'/.test(cause.message)
-
 /** Whoever has no Redis need not have its client. */
-// eslint-disable-next-line no-restricted-syntax -- an optional peer: an import statement would fail without it
-const load = Effect.promise(() => import("../redis/index.js")).pipe(
-  Effect.catchAllDefect((cause) =>
-    isMissing(cause)
-      ? new Unusable({
-        message:
-          "broker.type is redis, and its client is not installed. Install it beside effect-ws-hub: npm install redis@6"
-      })
-      : Effect.die(cause)
-  )
+const load = OptionalPeer.load(
+  // eslint-disable-next-line no-restricted-syntax -- an optional peer: an import statement would fail without it
+  () => import("../redis/index.js"),
+  /^(redis|@redis\/.*)$/,
+  "broker.type is redis, and its client is not installed. Install it beside effect-ws-hub: npm install redis@6"
 )
 
 const redis = (config: BrokerConfig): Layer.Layer<Services, InvalidOption | Unusable> =>

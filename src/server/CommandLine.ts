@@ -146,5 +146,3 @@ export const run = <E, R>(args: ReadonlyArray<string>, version: string, actions:
     const command = Command.withSubcommands(root, [serve, ...others])
     return yield* Command.run(command, { name: program, version })([process.execPath, program, ...checked])
   })
-
-export { help } from "./Help.js"

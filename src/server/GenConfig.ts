@@ -63,6 +63,10 @@ channels:
 # broker:
 #   type: redis
 #   url: redis://127.0.0.1:6379
+
+# Traces for OpenTelemetry (npm install @effect/opentelemetry@0.64).
+# telemetry:
+#   otlpUrl: http://127.0.0.1:4318
 `
 
 const json = ({ apiKey, hmacSecret }: Secrets) =>

@@ -74,6 +74,10 @@ const offSchema = { const: "off" }
 
 const countSchema = (minimum: number) => ({ type: "integer", minimum, maximum: Number.MAX_SAFE_INTEGER })
 
+/** Settings that belong together. */
+export const section = <Fields extends Schema.Struct.Fields>(description: string, fields: Fields) =>
+  Schema.optional(Schema.Struct(fields).annotations({ description }))
+
 /** Yes or no. */
 export const flag = (help: string, place: Place) =>
   leaf(Schema.Boolean, about("boolean", help, "true or false", "", place), { type: "boolean" })
@@ -137,12 +141,12 @@ export const secret = (help: string, place: Place) =>
     { type: "string", pattern: shown }
   )
 
-/** Several of them. */
-export const secrets = (help: string, place: Place) =>
+/** Several of them, of a form if there is one. */
+export const secrets = (help: string, place: Place, expected = "texts that are not empty", pattern = shown) =>
   leaf(
-    Schema.Array(Schema.Redacted(Schema.String.pipe(Schema.pattern(new RegExp(shown))))),
-    { ...about("list", help, "texts that are not empty", "SECRET", place), secret: true },
-    { type: "array", items: { type: "string", pattern: shown } }
+    Schema.Array(Schema.Redacted(Schema.String.pipe(Schema.pattern(new RegExp(pattern))))),
+    { ...about("list", help, expected, "SECRET", place), secret: true },
+    { type: "array", items: { type: "string", pattern } }
   )
 
 /** A public key. Whether it can be read is found out when the configuration is complete. */
@@ -217,7 +221,13 @@ const schemaOfLimit = (placeholder: string): object => {
 }
 
 /** An option of the hub: `HubConfig` knows what it may be. */
-export const limit = (key: keyof HubConfig.HubOptions, placeholder: string, help: string, group: string) => {
+export const limit = (
+  key: keyof HubConfig.HubOptions,
+  placeholder: string,
+  help: string,
+  group: string,
+  flag = `--${dashed(key)}`
+) => {
   const value = defaults[key]
   const shown = value === Infinity ? "off" : placeholder.startsWith("TIME") ? `${Number(value) / 1000} seconds` : value
   return leaf(
@@ -225,7 +235,7 @@ export const limit = (key: keyof HubConfig.HubOptions, placeholder: string, help
     about("number", help, expectedOfLimit(key), placeholder, {
       group,
       fallback: String(shown),
-      flag: `--${dashed(key)}`
+      flag
     }),
     schemaOfLimit(placeholder)
   )

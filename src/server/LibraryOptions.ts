@@ -12,16 +12,13 @@ import * as Problems from "./Problems.js"
 import type { ServerConfig } from "./ServerConfig.js"
 
 /**
- * Of the hub. `client.queueMaxSize` is another name of `limits.outboxBytes`, which has no "off".
+ * Of the hub. `client.queueMaxSize` is another name of `limits.outboxBytes`.
  */
-export const hub = ({ client, limits }: Configuration): HubConfig.HubOptions => {
-  const { queueMaxSize } = client ?? {}
-  return {
-    ...(queueMaxSize === undefined ? {} : { outboxBytes: queueMaxSize || Number.MAX_SAFE_INTEGER }),
-    // Each of them was read by `HubConfig`.
-    ...limits as HubConfig.HubOptions
-  }
-}
+export const hub = ({ client, limits }: Configuration): HubConfig.HubOptions => ({
+  ...(client?.queueMaxSize === undefined ? {} : { outboxBytes: client.queueMaxSize }),
+  ...limits
+  // Each of them was read by `HubConfig`.
+} as HubConfig.HubOptions)
 
 /**
  * Of the channels service.

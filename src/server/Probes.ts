@@ -77,6 +77,11 @@ const metrics = HttpLayerRouter.use((router) =>
 )
 
 /**
+ * What is asked so often that it would fill traces.
+ */
+export const paths = ["/health", "/ready", "/metrics"]
+
+/**
  * `/health`, `/ready` and `/metrics`.
  */
 export const routes = Layer.mergeAll(health, ready, metrics)

@@ -4,8 +4,8 @@
 import * as Layer from "effect/Layer"
 import * as Channels from "../channels/Channels.js"
 import * as ChannelsLive from "../channels/ChannelsLive.js"
+import * as ServerApi from "../channels/ServerApi.js"
 import * as Tokens from "../channels/Tokens.js"
-import * as NodeServerApi from "../node/NodeServerApi.js"
 import * as NodeUpgrade from "../node/NodeUpgrade.js"
 import * as LibraryOptions from "./LibraryOptions.js"
 import type { ServerConfig } from "./ServerConfig.js"
@@ -25,5 +25,5 @@ export const channels = (config: ServerConfig, version: string) =>
 export const routes = ({ apiKeys, origins, trustedProxies }: ServerConfig) =>
   Layer.merge(
     NodeUpgrade.layer("/connection/websocket", { ...Channels.mount, origins, trustedProxies }),
-    NodeServerApi.layer({ keys: apiKeys })
+    ServerApi.layer({ keys: apiKeys })
   )

@@ -3,6 +3,7 @@
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Console from "effect/Console"
@@ -17,6 +18,7 @@ import * as Page from "./Page.js"
 import * as Probes from "./Probes.js"
 import * as Realtime from "./Realtime.js"
 import { type ServerConfig, warning } from "./ServerConfig.js"
+import * as Telemetry from "./Telemetry.js"
 
 /** Not for `HEAD`, which the router answers as it answers `GET`. */
 const nothing = HttpLayerRouter.addAll(
@@ -65,7 +67,7 @@ export const layer = (config: ServerConfig, version: string) => {
     disableLogger: true,
     disableListenLog: true,
     routerConfig: { caseSensitive: true, ignoreTrailingSlash: false }
-  })
+  }).pipe(HttpMiddleware.withTracerDisabledForUrls(Probes.paths))
   const createServer = () =>
     NodeGuard.createServer({
       headersTimeout: Math.min(config.hub.handshakeTimeout, longestHeaders),
@@ -76,7 +78,8 @@ export const layer = (config: ServerConfig, version: string) => {
     Layer.provide(Realtime.channels(config, version)),
     Layer.provideMerge(hub(config.limits)),
     Layer.provide(NodeHttpServer.layer(createServer, { host: config.host, port: config.port })),
-    Layer.provide(Backend.layer(config.broker))
+    Layer.provide(Backend.layer(config.broker)),
+    Layer.provide(Telemetry.layer(config.telemetry, config.name, version))
   )
 }
 

@@ -18,6 +18,7 @@ import { millis, origin } from "./Leaf.js"
 import * as LibraryOptions from "./LibraryOptions.js"
 import * as Problems from "./Problems.js"
 import { type Environment, fileSetting, type Flags, type Given, join, valueAt } from "./Sources.js"
+import * as Telemetry from "./Telemetry.js"
 import { Unusable } from "./Unusable.js"
 
 /**
@@ -79,6 +80,8 @@ export interface ServerConfig {
   readonly apiKeys: ReadonlyArray<Redacted.Redacted>
   readonly namespaces: NamespacesOptions
   readonly broker: BrokerConfig.BrokerConfig
+  /** Where traces are sent. Absent: there are none. */
+  readonly telemetry: Telemetry.TelemetryConfig | undefined
   /** Nothing is configured that says who may do what. */
   readonly development: boolean
 }
@@ -159,6 +162,7 @@ const configOf = (given: Configuration, development: boolean): ServerConfig => {
     apiKeys: given.api?.keys ?? [],
     namespaces: development ? developmentChannels : given.channels ?? {},
     broker: BrokerConfig.make(given.broker),
+    telemetry: Telemetry.make(given.telemetry),
     development
   }
 }
@@ -179,9 +183,11 @@ export const check = ({ problems, sourceAt, value }: Given): Effect.Effect<Loade
     const config = configOf(given, isDevelopment(value))
     const found = [
       ...problems,
-      ...[...Checks.all(config, given), ...BrokerConfig.problems(config.broker, given.broker)].map(
-        ({ message, path }) => `${Problems.nameAt(path, sourceAt)}: ${message}`
-      ),
+      ...[
+        ...Checks.all(config, given),
+        ...BrokerConfig.problems(config.broker, given.broker),
+        ...Telemetry.problems(given.telemetry)
+      ].map(({ message, path }) => `${Problems.nameAt(path, sourceAt)}: ${message}`),
       ...(yield* LibraryOptions.problems(config, sourceAt))
     ]
     return found.length > 0 ? yield* new Unusable({ message: found.join("\n") }) : { config, sourceAt, value }

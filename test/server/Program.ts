@@ -66,6 +66,16 @@ const launch = (
     }
   })
 
+/** Options of Node with which it runs as if a package were not installed. */
+export const without = (name: string): string => {
+  const url = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`
+  const hooks = `export const resolve = (specifier, context, next) => {
+    if (specifier !== "${name}" && !specifier.startsWith("${name}/")) return next(specifier, context)
+    throw Object.assign(new Error("Cannot find package '${name}' imported from x"), { code: "ERR_MODULE_NOT_FOUND" })
+  }`
+  return `--import ${url(`import { register } from "node:module"; register(${JSON.stringify(url(hooks))})`)}`
+}
+
 /** Runs it to its end. */
 export const run = (args: ReadonlyArray<string>, environment: Environment = {}): Effect.Effect<Exit> =>
   Effect.scoped(Effect.flatMap(launch(args, environment, () => {}), ({ exit }) => exit))

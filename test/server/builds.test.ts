@@ -57,12 +57,12 @@ const accepted: ReadonlyArray<Environment> = [
   { HUB_HANDSHAKE_TIMEOUT: "1 micro" },
   { HUB_HANDSHAKE_TIMEOUT: "1001" },
   { HUB_CLIENT_PING_INTERVAL: "0" },
-  { HUB_CLIENT_QUEUE_MAX_SIZE: "0" },
   { HUB_CLIENT_QUEUE_MAX_SIZE: "5", HUB_OUTBOX_BYTES: "5" },
   { HUB_CLIENT_CHANNEL_LIMIT: "0" },
   { HUB_CLIENT_PRESENCE_INTERVAL: "1 second", HUB_CLIENT_PRESENCE_TTL: "2 seconds" },
   news({ coalesceWindow: 0, historyTtl: "1 hour", historySize: 1, forceRecovery: true }),
   news({ coalesceWindow: "1 milli", channelRegex: "^a" }),
+  { HUB_TELEMETRY_OTLP_URL: "http://127.0.0.1:1", HUB_TELEMETRY_HEADERS: "authorization=pa55word" },
   { ...news({}), HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true", HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE: "news" }
 ]
 
@@ -84,7 +84,9 @@ const refused: ReadonlyArray<readonly [environment: Environment, name: string]> 
   [{ HUB_CLIENT_STALE_TIMEOUT: "0" }, "HUB_CLIENT_STALE_TIMEOUT"],
   [{ HUB_CLIENT_PRESENCE_INTERVAL: "60 seconds" }, "HUB_CLIENT_PRESENCE_TTL"],
   [{ HUB_CLIENT_QUEUE_MAX_SIZE: "5", HUB_OUTBOX_BYTES: "6" }, "HUB_CLIENT_QUEUE_MAX_SIZE"],
-  [{ HUB_CLIENT_QUEUE_MAX_SIZE: "0", HUB_OUTBOX_BYTES: "6" }, "HUB_CLIENT_QUEUE_MAX_SIZE"],
+  [{ HUB_CLIENT_QUEUE_MAX_SIZE: "0" }, "HUB_CLIENT_QUEUE_MAX_SIZE"],
+  [{ HUB_TELEMETRY_OTLP_URL: "https://user:pa55word@otlp.example" }, "HUB_TELEMETRY_OTLP_URL"],
+  [{ HUB_TELEMETRY_HEADERS: "authorization=pa55word" }, "HUB_TELEMETRY_HEADERS"],
   [{ HUB_HEARTBEAT_TIMEOUT: "0" }, "HUB_HEARTBEAT_TIMEOUT"],
   [{ ...open, HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true" }, "HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE"],
   [news({ coalesceWindow: "1 micro" }), "HUB_CHANNELS: namespaces.news.coalesceWindow"],

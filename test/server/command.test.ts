@@ -30,10 +30,11 @@ describe("the command line", () => {
         "HTTP API:",
         "Channels:",
         "Broker:",
+        "Telemetry:",
         "Other:"
       ])
       assert.match(stdout, /^ {2}--port PORT +Port to listen on; 0 for any that is free \[8000\]$/m)
-      assert.match(stdout, /^ {2}--message-bytes BYTES +Largest message a peer may send \[65536\]$/m)
+      assert.match(stdout, /^ {2}--message-bytes BYTES +Largest message a peer may send; cannot be 0 \[65536\]$/m)
       assert.match(stdout, /^ {2}--drain-deadline TIME +.* \[10 seconds\]$/m)
       assert.match(stdout, /HUB_MESSAGE_BYTES/)
     }))

@@ -5,6 +5,7 @@ import * as Either from "effect/Either"
 import { hostname } from "node:os"
 import * as ChannelsConfig from "../../src/channels/ChannelsConfig.js"
 import * as CommandLine from "../../src/server/CommandLine.js"
+import * as Help from "../../src/server/Help.js"
 import * as LibraryOptions from "../../src/server/LibraryOptions.js"
 import * as Server from "../../src/server/Server.js"
 import { load } from "../../src/server/ServerConfig.js"
@@ -58,6 +59,7 @@ describe("ServerConfig", () => {
           }
         },
         broker: { type: "memory", commandTimeout: undefined, nodeTimeout: undefined, whileUnavailable: "refuse" },
+        telemetry: undefined,
         development: true
       })
     }))
@@ -172,6 +174,7 @@ describe("ServerConfig", () => {
     ["HUB_MESSAGE_BYTES", "0", "a whole number above 0 (it cannot be switched off)"],
     ["HUB_INBOX_BYTES", "0", "a whole number above 0 (it cannot be switched off)"],
     ["HUB_OUTBOX_BYTES", "0", "a whole number above 0 (it cannot be switched off)"],
+    ["HUB_CLIENT_QUEUE_MAX_SIZE", "0", "a whole number above 0 (it cannot be switched off)"],
     ["HUB_CONNECTIONS", "many", "a whole number above 0, or 0 or \"off\" for no limit"],
     ["HUB_OVERFLOW", "panic", "disconnect, drop-newest, drop-oldest or conflate"],
     ["HUB_RATE_LIMIT", "shout", "close or drop"],
@@ -205,6 +208,17 @@ describe("ServerConfig", () => {
         drainDeadline: 0
       })
     }))
+
+  const withZero = settings.filter(({ placeholder }) => /^(TIME|COUNT|BYTES)/.test(placeholder))
+  it.effect.each(withZero)(
+    "$variable: its help says what 0 does",
+    ({ help, path, variable }) =>
+      Effect.gen(function*() {
+        const beside = path[0] === "broker" ? { HUB_BROKER_TYPE: "redis" } : { HUB_CLIENT_ALLOW_ANONYMOUS: "true" }
+        const taken = Either.isRight(yield* Effect.either(load(flags({ [variable]: "0" }), beside)))
+        assert.match(help, taken ? /; 0 (or off )?(for|to) [^;]+$/ : /; cannot be 0( while there are pings)?$/)
+      })
+  )
 
   it.effect("durations too", () =>
     Effect.gen(function*() {
@@ -275,7 +289,7 @@ describe("CommandLine", () => {
   })
 
   it("the help has one line for each option, with its default, within 120 columns", () => {
-    const help = CommandLine.help("1.2.3").split("\n")
+    const help = Help.help("1.2.3").split("\n")
     assert.include(help[0], "1.2.3")
     for (const { fallback, flag } of settings) {
       const found = help.flatMap((line, index) => line.trimEnd().startsWith(`  ${flag}`) ? [index] : [])

@@ -6,7 +6,7 @@ import { redisOptions } from "../../src/server/BrokerConfig.js"
 import { load } from "../../src/server/ServerConfig.js"
 import { eventuallyEffect } from "../node/support.js"
 import { isRedisInstalled, makeRedisServer } from "../redis/support/RedisServer.js"
-import { client, endpoint, get, join, refusal, run, type Server, start } from "./Program.js"
+import { client, endpoint, get, join, refusal, run, type Server, start, without } from "./Program.js"
 
 const until = (url: string, status: number) =>
   Effect.repeat(get(url), { until: (response) => response.status === status })
@@ -101,16 +101,6 @@ describe.skipIf(!isRedisInstalled)("the program on Redis", () => {
 })
 
 describe("the client of Redis", () => {
-  /** As if a package were not installed. */
-  const without = (name: string) => {
-    const url = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`
-    const hooks = `export const resolve = (specifier, context, next) => {
-      if (specifier !== "${name}") return next(specifier, context)
-      throw Object.assign(new Error("Cannot find package '${name}' imported from x"), { code: "ERR_MODULE_NOT_FOUND" })
-    }`
-    return `--import ${url(`import { register } from "node:module"; register(${JSON.stringify(url(hooks))})`)}`
-  }
-
   it.scopedLive("is not needed without Redis; with it, the program says what to install", () =>
     Effect.gen(function*() {
       const options = { NODE_OPTIONS: without("redis") }

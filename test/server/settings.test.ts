@@ -61,6 +61,8 @@ const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: 
   if (["urls", "cluster"].includes(key)) {
     return three((n) => [`redis://${n}.example, redis://b.example`, [`redis://${n}.example`, "redis://b.example"]])
   }
+  if (key === "otlpUrl") return same("http://127.0.0.1:4318", "https://otlp.example", "https://otlp.example/hub")
+  if (key === "headers") return three((n) => [`a=${n}, b=c=d`, [`a=${n}`, "b=c=d"]])
   if (key === "nodeTimeout") return three((n) => [`${n} seconds`, n * 1000])
   if (key === "namespace") return same("news", "sport", "chat_1")
   if (["pingInterval", "presenceTtl"].includes(key)) return three((n) => [`${n} minutes`, n * 60_000])
@@ -78,13 +80,16 @@ const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: 
   }
 }
 
-/** What a setting of the broker needs beside it. */
-const beside = ({ path: [section, ...path] }: Setting): Environment =>
-  section !== "broker" ? {} : {
-    ...(path[0] === "type" ? {} : { HUB_BROKER_TYPE: "redis" }),
-    ...(path.join(".") === "sentinel.name" ? { HUB_BROKER_SENTINEL_URLS: "redis://a.example" } : {}),
-    ...(path.join(".") === "sentinel.urls" ? { HUB_BROKER_SENTINEL_NAME: "a" } : {})
+/** What a setting of the broker or of traces needs beside it. */
+const beside = ({ path: [section, ...path] }: Setting): Environment => {
+  const key = path.join(".")
+  if (section === "telemetry" && key !== "otlpUrl") return { HUB_TELEMETRY_OTLP_URL: "http://127.0.0.1:4318" }
+  return section !== "broker" ? {} : {
+    ...(key === "type" ? {} : { HUB_BROKER_TYPE: "redis" }),
+    ...(key === "sentinel.name" ? { HUB_BROKER_SENTINEL_URLS: "redis://a.example" } : {}),
+    ...(key === "sentinel.urls" ? { HUB_BROKER_SENTINEL_NAME: "a" } : {})
   }
+}
 
 /** Somebody can connect, whatever the setting is. */
 const access = ({ path }: Setting): Environment =>
@@ -158,7 +163,8 @@ describe("secrets", () => {
       "broker.urls",
       "broker.cluster",
       "broker.sentinel.urls",
-      "broker.password"
+      "broker.password",
+      "telemetry.headers"
     ])
   })
 
@@ -167,7 +173,11 @@ describe("secrets", () => {
     (setting) =>
       Effect.gen(function*() {
         // An address has the password in it.
-        const right = setting.placeholder === "URL" ? `redis://:${secret}@example` : secret
+        const right = setting.placeholder === "URL"
+          ? `redis://:${secret}@example`
+          : setting.placeholder === "NAME=VALUE"
+          ? `authorization=${secret}`
+          : secret
         const base = { ...access(setting), ...beside(setting) }
         const results = [
           yield* load(new Map([[setting.variable, right]]), base),
