@@ -16,8 +16,9 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { CloseReason, type CloseWords, reasons } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
+import type { Host } from "./Host.js"
 import { ConnectionClosed, Disconnect } from "./HubError.js"
-import type { Host, LiveConnection } from "./LiveConnection.js"
+import type { LiveConnection } from "./LiveConnection.js"
 
 /**
  * The effect that runs for a connection: reads its messages, sends, joins. When it ends, so does the connection.

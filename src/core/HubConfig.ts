@@ -56,7 +56,7 @@ export interface HubOptions {
   readonly connections?: Limit | undefined
   /** Connections per remote address. Off by default, since behind a proxy all clients share one. */
   readonly connectionsPerAddress?: Limit | undefined
-  /** Time for a handshake, authorisation included. 0: no limit. Defaults to 10 seconds. */
+  /** Time for a handshake, authorisation included, behind `NodeGuard` headers too. 0: no limit. Defaults to 10 seconds. */
   readonly handshakeTimeout?: Period | undefined
   /** Messages per second that a peer may send, on average. 0: no limit. Defaults to 1000. */
   readonly messagesPerSecond?: Limit | undefined

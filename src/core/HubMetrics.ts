@@ -107,7 +107,8 @@ export const undelivered = byTag<"in" | "out">(
 export const rateLimited = counter("rate_limited_total", "Inbound messages refused because of the peer's rate")
 
 /**
- * Handshakes refused, by reason.
+ * Handshakes refused, by reason: `malformed`, `origin`, `subprotocol`, `unauthorized`, `timeout`, `failed`, `full`,
+ * `unavailable` or `not-mounted`.
  *
  * @since 1.0.0
  * @category metrics

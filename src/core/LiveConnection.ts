@@ -1,5 +1,5 @@
 /**
- * The implementation of a connection: its queues, its handler's fiber, its heartbeat, and its end.
+ * The implementation of a connection: what its handler and the hub use, its handler's fiber, and its end.
  *
  * @since 1.0.0
  */
@@ -11,50 +11,18 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { CloseCode, CloseReason, type CloseWith, type CloseWords, reasons, reworded } from "./CloseReason.js"
+import { CloseCode, CloseReason, type CloseWith, type CloseWords, reworded } from "./CloseReason.js"
 import type { Connection } from "./Connection.js"
 import * as Frame from "./Frame.js"
-import type { HubConfig } from "./HubConfig.js"
+import type { Host } from "./Host.js"
 import { type ConnectionClosed, Disconnect } from "./HubError.js"
 import * as HubMetrics from "./HubMetrics.js"
-import { Inbox } from "./Inbox.js"
-import { Outbox, type OutboxEvents } from "./Outbox.js"
-import { Signal, within } from "./Signal.js"
-import type { Handshake, Transport, TransportEvents } from "./Transport.js"
-import type { Turn } from "./Turn.js"
-import type { WakeScheduler } from "./Wake.js"
-
-/**
- * What a connection needs of its hub.
- *
- * @internal
- */
-export interface Host {
-  readonly config: HubConfig
-  readonly turn: Turn
-  readonly wake: WakeScheduler
-  readonly now: () => number
-  /** Runs what must not be interrupted before the connection is unregistered, which the hub's scope waits for. */
-  readonly run: (effect: Effect.Effect<void>) => void
-  /** Runs what may outlive the connection, in the hub's scope. */
-  readonly fork: (effect: Effect.Effect<void>, options?: { readonly scope: Scope.Scope }) => void
-  readonly join: (connection: LiveConnection, topic: string) => void
-  readonly leave: (connection: LiveConnection, topic: string) => void
-  /** The connection's end is decided. */
-  readonly onEnded: (connection: LiveConnection) => void
-  /** Nothing is left of the connection. */
-  readonly onClosed: (connection: LiveConnection, reason: CloseReason) => void
-  readonly onOverflow: (connection: LiveConnection) => void
-}
+import { within } from "./Signal.js"
+import { Traffic } from "./Traffic.js"
+import type { Handshake, Transport } from "./Transport.js"
 
 /** Runs the handler in a fiber of its own, which starts after the caller's turn. */
 type Start<P> = (connection: LiveConnection<P>) => Fiber.RuntimeFiber<unknown, unknown>
-
-type Status =
-  | { readonly _tag: "Open" }
-  | { readonly _tag: "Ended" | "Sealed" | "Closed"; readonly reason: CloseReason }
-
-const open: Status = { _tag: "Open" }
 
 /** Ends after which the handler may finish with what was received, instead of being interrupted at once. */
 const graceful = new Set<CloseReason["by"]>(["peer", "transport", "protocol", "heartbeat", "slow-consumer", "drain"])
@@ -67,27 +35,11 @@ const unflushed = new Set<CloseReason["by"]>(["peer", "transport", "protocol", "
  *
  * @internal
  */
-export class LiveConnection<out P = unknown> implements Connection<P>, TransportEvents, OutboxEvents {
+export class LiveConnection<out P = unknown> extends Traffic implements Connection<P> {
   readonly id: number
   readonly handshake: Handshake<P>
-  readonly scope: Scope.CloseableScope
-  private status: Status = open
-  private gone = false
-  private paused = false
-  private heard = false
-  private heardAt: number
-  private pingedAt = 0
-  private tokens: number
-  private refilledAt: number
-  private drained = true
-  private overflowing = false
   private handlerDone = false
   private interrupted = false
-  private readonly changed = new Signal()
-  private readonly inbox: Inbox
-  private readonly outbox: Outbox
-  private readonly host: Host
-  private readonly transport: Transport
   private readonly closeWith: CloseWords | undefined
   private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
 
@@ -99,16 +51,10 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     start: Start<P>,
     closeWith: CloseWords | undefined
   ) {
-    this.closeWith = closeWith
-    this.host = host
+    super(host, transport, scope)
     this.id = id
-    this.transport = transport
     this.handshake = transport.handshake
-    this.scope = scope
-    this.heardAt = this.refilledAt = host.now()
-    this.tokens = host.config.messageBurst
-    this.inbox = new Inbox(this)
-    this.outbox = new Outbox(host.turn, transport, host.config, this)
+    this.closeWith = closeWith
     this.fiber = start(this)
   }
 
@@ -176,20 +122,6 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
 
   // --- what the hub uses
 
-  get isOpen(): boolean {
-    return this.status._tag === "Open"
-  }
-
-  /** Accepts a frame that others sent. Returns whether it was accepted. */
-  deliver(frame: Frame.Frame): boolean {
-    return this.status._tag === "Open" && this.outbox.offer(frame)
-  }
-
-  /** The greeting is done: what others sent meanwhile follows it. */
-  greeted(): void {
-    this.outbox.release()
-  }
-
   /** Ends the connection. The first reason stands, and the others are ignored. */
   end(why: CloseReason): void {
     if (this.status._tag !== "Open") return
@@ -209,93 +141,8 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     this.transport.terminate()
   }
 
-  /**
-   * One look of the hub's heartbeat: pings a silent peer, and ends the connection of one that did not answer. While the
-   * hub does not read from the socket, silence proves nothing.
-   */
-  heartbeat(now: number): void {
-    if (this.status._tag !== "Open") return
-    if (this.heard) {
-      this.heard = false
-      this.heardAt = now
-      this.pingedAt = 0
-    } else if (this.pingedAt === 0 || this.paused) {
-      // While the hub does not read, a ping gets no answer; but it fails if the peer is gone.
-      if (now - Math.max(this.heardAt, this.pingedAt) < this.host.config.heartbeatInterval) return
-      this.pingedAt = now
-      this.transport.ping()
-    } else if (now - this.pingedAt >= this.host.config.heartbeatTimeout) this.end(reasons.heartbeat)
-  }
-
-  // --- what the socket tells
-
-  onMessage(message: Frame.Message): void {
-    if (this.status._tag !== "Open") return
-    this.heard = true
-    HubMetrics.messagesIn.unsafeUpdate(1, [])
-    HubMetrics.bytesIn.unsafeUpdate(message.length, [])
-    if (this.host.config.messagesPerSecond !== Infinity && !this.admit()) return
-    this.inbox.offer(message)
-    if (!this.paused && this.inbox.bytes >= this.host.config.inboxBytes) {
-      this.paused = true
-      this.transport.pause()
-    }
-    this.host.wake.run(this.inbox)
-  }
-
-  onPong(): void {
-    this.heard = true
-  }
-
-  onDrain(): void {
-    this.drained = true
-    // A peer that reads is there, though its pong waits behind all that was sent before the ping.
-    this.heard = true
-    this.changed.notify()
-  }
-
-  onEnd(reason: CloseReason): void {
-    this.end(reason)
-  }
-
-  onGone(): void {
-    this.gone = true
-    this.end(reasons.transport)
-    this.changed.notify()
-  }
-
-  // --- what its queues tell
-
-  onTaken(): void {
-    if (!this.paused || this.inbox.bytes > this.host.config.inboxBytes / 2) return
-    this.paused = false
-    this.heard = true
-    this.transport.resume()
-  }
-
-  /** The write pump: while the peer is behind, a fiber writes the backlog whenever the socket has drained. */
-  onBehind(): void {
-    this.drained = false
-    const pump = Effect.whileLoop({
-      while: () => this.outbox.isBehind && !this.gone,
-      body: () => this.changed.until(() => this.drained || this.gone || !this.outbox.isBehind),
-      step: () => {
-        this.drained = false
-        this.outbox.writeBacklog()
-      }
-    })
-    const caughtUp = Effect.sync(() => {
-      this.overflowing = false
-      this.changed.notify()
-    })
-    this.host.fork(Effect.zipRight(pump, caughtUp), { scope: this.scope })
-  }
-
-  onOverflow(outcome: "dropped" | "disconnected"): void {
-    HubMetrics.overflow(outcome).unsafeUpdate(1, [])
-    if (!this.overflowing) this.host.onOverflow(this)
-    this.overflowing = true
-    if (outcome === "disconnected") this.end(reasons.slowConsumer)
+  protected tellOverflow(): void {
+    this.host.onOverflow(this)
   }
 
   // --- the end
@@ -383,20 +230,5 @@ export class LiveConnection<out P = unknown> implements Connection<P>, Transport
     return Effect.suspend(() =>
       condition() ? Effect.void : within(this.changed.until(condition), this.host.config.closeGrace)
     )
-  }
-
-  /** Takes one from the peer's token bucket, or applies the rate limit. */
-  private admit(): boolean {
-    const { messageBurst, messagesPerSecond, rateLimit } = this.host.config
-    const now = this.host.now()
-    this.tokens = Math.min(messageBurst, this.tokens + (now - this.refilledAt) * messagesPerSecond / 1000)
-    this.refilledAt = now
-    if (this.tokens >= 1) {
-      this.tokens--
-      return true
-    }
-    HubMetrics.rateLimited.unsafeUpdate(1, [])
-    if (rateLimit === "close") this.end(reasons.rateLimit)
-    return false
   }
 }

@@ -78,7 +78,10 @@ export interface Transport<out P = unknown> {
   readonly handshake: Handshake<P>
   /** Begins to deliver events, those from before the call first. The hub calls it once. */
   readonly open: (events: TransportEvents) => void
-  /** Writes the batch. Returns `false` if the peer does not keep up: then `onDrain` follows. */
+  /**
+   * Writes the batch. Returns `false` if the peer does not keep up: then `onDrain` follows. Frames that are lost after this,
+   * as the socket breaks, are the transport's to count (`HubMetrics.undelivered`).
+   */
   readonly write: (batch: Batch) => boolean
   /**
    * The stream that `write` would write the bytes of a batch to, and nothing else, if there is one now: for a fan-out,

@@ -13,13 +13,13 @@ import { CloseCode } from "../core/CloseReason.js"
 import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
 import type { Client } from "./Client.js"
-import { anyone, type Command, forOne, kinds, topic } from "./Command.js"
+import { anyone, type Command, forClient, kinds, topic } from "./Command.js"
 import { expect, type Expectation } from "./Expectation.js"
 import type { World } from "./World.js"
 
 /** Offers a message to those who must, and to those who may, take it. Returns how many of each. */
-const offer = <R>(
-  world: World<R>,
+const offer = (
+  world: World,
   to: (expected: Expectation) => boolean,
   except: Client | undefined,
   message: Message
@@ -77,14 +77,13 @@ export const publish = kinds(
 )
 
 /** What the hub says of a connection resolves what the model could not know. */
-const checkOpen = (client: Client, open: boolean, now: number, what: string): void => {
+const checkOpen = (client: Client, open: boolean, what: string): void => {
   if (uncertain(client)) return
   expect(open === client.expected.isOpen, "L4", () => `${what} of ${client.name} says ${open ? "open" : "ended"}`)
-  void now
 }
 
 /** @internal */
-export const send = forOne("send", (world, client) =>
+export const send = forClient("send", (world, client) =>
   Effect.suspend(() => {
     const message = world.message("to")
     const id = client.connection?.id ?? 0
@@ -102,7 +101,7 @@ export const join = kinds(FastCheck.tuple(anyone, topic), ([at, topic]): Command
     const client = world.pick(at)
     if (client?.connection === undefined) return Effect.void
     return Effect.map(world.hub.join(client.connection.id, topic), (open) => {
-      checkOpen(client, open, world.clock.now, "join")
+      checkOpen(client, open, "join")
       if (open) client.expected.topics.add(topic)
     })
   }
@@ -115,7 +114,7 @@ export const leave = kinds(FastCheck.tuple(anyone, topic), ([at, topic]): Comman
     const client = world.pick(at)
     if (client?.connection === undefined) return Effect.void
     return Effect.map(world.hub.leave(client.connection.id, topic), (open) => {
-      checkOpen(client, open, world.clock.now, "leave")
+      checkOpen(client, open, "leave")
       client.expected.topics.delete(topic)
     })
   }
@@ -128,7 +127,7 @@ export const kick = kinds(FastCheck.tuple(anyone, FastCheck.constantFrom(1000, 4
     const client = world.pick(at)
     if (client?.connection === undefined) return Effect.void
     return Effect.map(world.hub.close(client.connection.id, { code }), (open) => {
-      checkOpen(client, open, world.clock.now, "close")
+      checkOpen(client, open, "close")
       if (open) client.expected.endedBy({ by: "server", code }, world.clock.now, client.name)
     })
   }
@@ -151,7 +150,7 @@ export const kickAll: FastCheck.Arbitrary<Command> = FastCheck.constant({
 })
 
 /** @internal */
-export const interrupt = forOne("interrupt", (world, client) => {
+export const interrupt = forClient("interrupt", (world, client) => {
   if (client.serving === undefined) return Effect.void
   if (client.serving.unsafePoll() === null) client.expected.endSoon({ by: "interrupt", code: CloseCode.goingAway })
   return Fiber.interruptFork(client.serving)
@@ -167,10 +166,9 @@ export const start: FastCheck.Arbitrary<Command> = FastCheck.constant({
     })
 })
 
-const draining = <R>(world: World<R>): void => {
+const draining = (world: World): void => {
   if (world.state === "Closed") return
   world.state = "Draining"
-  world.drainedAt ??= world.clock.now
   for (const client of world.members) client.expected.endSoon({ by: "drain", code: CloseCode.goingAway })
 }
 

@@ -61,6 +61,22 @@ export const fates: Record<Fate, { readonly effect: Effect.Effect<void, Refusal 
 }
 
 /**
+ * One of the peers in a run, for a command or an invariant to look at. The peers of a run are new ones: what is kept of
+ * them for a check is best kept by their `connection`, in a `WeakMap`.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Participant {
+  readonly peer: TestTransport.Peer
+  readonly connection: Connection
+  /** Nothing has ended the connection yet. */
+  readonly isOpen: boolean
+  /** The peer reads what the hub sends. */
+  readonly reads: boolean
+}
+
+/**
  * One peer, what it and its handler did, and what is expected of it.
  *
  * @internal
@@ -120,5 +136,21 @@ export class Client {
     this.peer = peer
     this.transport = transport
     if (!behaviour.slow) this.greetingGate.unsafeOpen()
+  }
+
+  /** What commands and invariants of a user see of it, once it is connected. */
+  get participant(): Participant | undefined {
+    const { connection, expected, peer } = this
+    const reads = () => this.reads
+    return connection === undefined ? undefined : {
+      peer,
+      connection,
+      get isOpen() {
+        return expected.isOpen
+      },
+      get reads() {
+        return reads()
+      }
+    }
   }
 }

@@ -3,42 +3,56 @@
  *
  * @since 1.0.0
  */
-import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type { Message } from "../core/Frame.js"
 import * as App from "./ApplicationCommands.js"
-import { anyone, type Command, kinds } from "./Command.js"
+import { type Command, forOne } from "./Command.js"
 import * as Peer from "./PeerCommands.js"
 
 /**
- * What the world does to a handler, whosever it is.
+ * What happens to a handler, whosever it is, and how often: peers come and leave in every way, stop reading and fall
+ * silent, connections are closed and interrupted, time passes, and, seldom, so that there is something to end, the hub
+ * drains or closes.
+ *
+ * @since 1.0.0
+ * @category testing
+ */
+export const lifecycle = {
+  connect: { weight: 8, arbitrary: Peer.connect },
+  pauseReading: { weight: 4, arbitrary: Peer.pauseReading },
+  resumeReading: { weight: 4, arbitrary: Peer.resumeReading },
+  peerClose: { weight: 2, arbitrary: Peer.peerClose },
+  reset: { weight: 2, arbitrary: Peer.reset },
+  protocolError: { weight: 1, arbitrary: Peer.protocolError },
+  ignorePings: { weight: 1, arbitrary: Peer.ignorePings },
+  ignoreClose: { weight: 1, arbitrary: Peer.ignoreClose },
+  kick: { weight: 2, arbitrary: App.kick },
+  interrupt: { weight: 1, arbitrary: App.interrupt },
+  advance: { weight: 4, arbitrary: Peer.advance },
+  startHub: { weight: 3, arbitrary: App.start },
+  kickAll: { weight: 1, arbitrary: App.kickAll },
+  drain: { weight: 1, arbitrary: App.drain },
+  closeHub: { weight: 1, arbitrary: FastCheck.constant(App.closeHub) }
+} satisfies Record<string, FastCheck.WeightedArbitrary<Command>>
+
+/**
+ * A peer sends one of these messages.
+ *
+ * @since 1.0.0
+ * @category testing
+ */
+export const receive = (messages: FastCheck.Arbitrary<Message>): FastCheck.WeightedArbitrary<Command> => ({
+  weight: 12,
+  arbitrary: forOne("receive", messages, ({ peer }, message) => peer.send(message))
+})
+
+/**
+ * All commands that the model can predict, with its own handler.
  *
  * @internal
  */
-export const outside: ReadonlyArray<FastCheck.WeightedArbitrary<Command>> = [
-  { weight: 8, arbitrary: Peer.connect },
-  { weight: 4, arbitrary: Peer.pauseReading },
-  { weight: 4, arbitrary: Peer.resumeReading },
-  { weight: 2, arbitrary: Peer.peerClose },
-  { weight: 2, arbitrary: Peer.reset },
-  { weight: 1, arbitrary: Peer.protocolError },
-  { weight: 1, arbitrary: Peer.ignorePings },
-  { weight: 1, arbitrary: Peer.ignoreClose },
-  { weight: 2, arbitrary: App.kick },
-  { weight: 1, arbitrary: App.interrupt },
-  { weight: 4, arbitrary: Peer.advance },
-  { weight: 3, arbitrary: App.start }
-]
-
-/** What ends a run, as a rule: seldom, so that there is something to end. */
-const ends: ReadonlyArray<FastCheck.WeightedArbitrary<Command>> = [
-  { weight: 1, arbitrary: App.kickAll },
-  { weight: 1, arbitrary: App.drain },
-  { weight: 1, arbitrary: FastCheck.constant(App.closeHub) }
-]
-
-/** What the application and the model's own handler do besides. */
-const inside: ReadonlyArray<FastCheck.WeightedArbitrary<Command>> = [
+export const predicted: FastCheck.Arbitrary<Command> = FastCheck.oneof(
+  ...Object.values(lifecycle),
   { weight: 4, arbitrary: Peer.receive },
   { weight: 8, arbitrary: App.publish },
   { weight: 3, arbitrary: App.send },
@@ -48,25 +62,4 @@ const inside: ReadonlyArray<FastCheck.WeightedArbitrary<Command>> = [
   { weight: 2, arbitrary: Peer.stall },
   { weight: 2, arbitrary: Peer.unstall },
   { weight: 2, arbitrary: Peer.tell }
-]
-
-/**
- * All commands that the model can predict, with its own handler.
- *
- * @internal
- */
-export const scripted: FastCheck.Arbitrary<Command> = FastCheck.oneof(...outside, ...inside, ...ends)
-
-/**
- * The commands for an application's handler, and the messages that its peers send.
- *
- * @internal
- */
-export const applied = (messages: FastCheck.Arbitrary<Message>): FastCheck.Arbitrary<Command> =>
-  FastCheck.oneof(...outside, ...ends, {
-    weight: 12,
-    arbitrary: kinds(FastCheck.tuple(anyone, messages), ([at, message]): Command => ({
-      name: `receive(${at}, ${typeof message === "string" ? JSON.stringify(message) : `${message.length} bytes`})`,
-      run: (world) => world.pick(at)?.peer.send(message) ?? Effect.void
-    }))
-  })
+)

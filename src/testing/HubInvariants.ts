@@ -24,7 +24,7 @@ const byPeer = new Set<CloseBy>(["peer", "transport", "protocol"])
 const longestClose = (client: Client) => 4 * limits.closeGrace + client.behaviour.cleanup + tick
 
 /** The hub says whether a connection is open. An application may have ended it in ways that the model does not see. */
-const settleEnd = <R>(world: World<R>, client: Client, open: boolean): void => {
+const settleEnd = (world: World, client: Client, open: boolean): void => {
   if (world.application !== undefined) {
     for (const by of ["server", "interrupt", "slow-consumer", "rate-limit"] as const) client.expected.mayEnd({ by })
   }
@@ -32,7 +32,7 @@ const settleEnd = <R>(world: World<R>, client: Client, open: boolean): void => {
 }
 
 /** Events come once each and in order, and tell of each connection what is expected of it. */
-const checkEvents = <R>(world: World<R>): Effect.Effect<void> =>
+const checkEvents = (world: World): Effect.Effect<void> =>
   Effect.sync(() => {
     const events = world.events.splice(0)
     for (const event of events) {
@@ -61,7 +61,7 @@ const checkEvents = <R>(world: World<R>): Effect.Effect<void> =>
   })
 
 /** The registry, the topics and the state are those of the model. */
-const checkHub = <R>(world: World<R>): Effect.Effect<void> =>
+const checkHub = (world: World): Effect.Effect<void> =>
   Effect.gen(function*() {
     const state = yield* world.hub.state
     const left = world.members.filter((client) => client.closed === 0)
@@ -94,7 +94,7 @@ const mayTakeTime = (client: Client): boolean =>
   client.stalled || !client.reads || client.mute || client.behaviour.cleanup > 0 ||
   !client.expected.greeted && client.behaviour.slow
 
-const checkTime = <R>(world: World<R>, client: Client): Effect.Effect<void> =>
+const checkTime = (world: World, client: Client): Effect.Effect<void> =>
   Effect.sync(() => {
     const { now } = world.clock
     const { endedAt, isEnded } = client.expected
@@ -112,7 +112,7 @@ const checkTime = <R>(world: World<R>, client: Client): Effect.Effect<void> =>
   })
 
 /** What the peer saw, what the handler saw, and what was released. */
-const checkClient = <R>(world: World<R>, client: Client): Effect.Effect<void> =>
+const checkClient = (world: World, client: Client): Effect.Effect<void> =>
   Effect.gen(function*() {
     const { expected, name } = client
     const counters = yield* client.peer.counters
@@ -179,7 +179,7 @@ const checkMessages = (client: Client): Effect.Effect<void> =>
  *
  * @internal
  */
-export const check = <R>(world: World<R>): Effect.Effect<void> =>
+export const check = (world: World): Effect.Effect<void> =>
   Effect.gen(function*() {
     yield* checkEvents(world)
     for (const client of world.members) yield* checkClient(world, client)
@@ -196,7 +196,7 @@ export const check = <R>(world: World<R>): Effect.Effect<void> =>
  *
  * @internal
  */
-export const checkNothingLeft = <R>(world: World<R>, fibers: number): Effect.Effect<void> =>
+export const checkNothingLeft = (world: World, fibers: number): Effect.Effect<void> =>
   Effect.gen(function*() {
     expect((yield* world.hub.size) === 0, "L9", () => "connections are left")
     expect((yield* world.hub.topics).length === 0, "L9", () => "topics are left")

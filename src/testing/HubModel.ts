@@ -12,33 +12,73 @@ import * as LogLevel from "effect/LogLevel"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Supervisor from "effect/Supervisor"
-import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import * as Hub from "../core/Hub.js"
 import type { HubOptions } from "../core/HubConfig.js"
 import { closeHub } from "./ApplicationCommands.js"
+import type { Participant } from "./Client.js"
 import type { Command } from "./Command.js"
 import { expect } from "./Expectation.js"
-import { applied, scripted } from "./HubCommands.js"
+import { lifecycle, predicted, receive } from "./HubCommands.js"
 import { check as checkInvariants, checkNothingLeft } from "./HubInvariants.js"
 import { limits, type Setup, tick } from "./Setup.js"
-import type { Peer } from "./TestTransport.js"
 import { VirtualClock } from "./VirtualClock.js"
-import { type Enter, enter, World } from "./World.js"
+import { type Enter, World } from "./World.js"
 
-/**
- * One of the peers in a run, for an invariant to look at.
- *
- * @since 1.0.0
- * @category models
- */
-export interface Participant {
-  readonly peer: Peer
-  readonly connection: Connection
-  /** Nothing has ended the connection yet. */
-  readonly isOpen: boolean
-}
+export {
+  /**
+   * One of the peers in a run, for a command or an invariant to look at.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  type Participant
+} from "./Client.js"
+
+export {
+  /**
+   * One thing that happens in a run of the model.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  type Command,
+  /**
+   * A command for one of the peers, whichever it is, and one of the values.
+   *
+   * @since 1.0.0
+   * @category constructors
+   */
+  forOne
+} from "./Command.js"
+
+export {
+  /**
+   * What happens to a handler, whosever it is, and how often.
+   *
+   * @since 1.0.0
+   * @category testing
+   */
+  lifecycle,
+  /**
+   * A peer sends one of these messages.
+   *
+   * @since 1.0.0
+   * @category testing
+   */
+  receive
+} from "./HubCommands.js"
+
+export {
+  /**
+   * A run of the model, as commands see it.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  type World
+} from "./World.js"
 
 /**
  * How many runs, and how to repeat one that failed: with the seed and the path that its message tells.
@@ -62,10 +102,14 @@ export interface RunOptions {
  * @since 1.0.0
  * @category models
  */
-export interface CheckOptions<E, R, E1, R1, E2, R2> extends RunOptions, HandlerOptions<undefined, E, E1, R1> {
+export interface CheckOptions<E, R, E1, R1, E2, R2, E3 = never, R3 = never>
+  extends RunOptions, HandlerOptions<undefined, E, E1, R1>
+{
   readonly handler: Handler<undefined, E, R>
-  /** What the peers send. Defaults to any text of up to 10 characters. */
+  /** What the peers send. Defaults to any text of up to 10 characters, or to nothing if there are `commands`. */
   readonly messages?: FastCheck.Arbitrary<Message> | undefined
+  /** What happens besides: some of the {@link lifecycle}, and commands of your own. Defaults to all of the lifecycle. */
+  readonly commands?: ReadonlyArray<FastCheck.MaybeWeightedArbitrary<Command<E3, R3>>> | undefined
   /** Runs whenever nothing is left to do but to wait. A failure or a defect fails the run. Defaults to none. */
   readonly invariant?: ((participants: ReadonlyArray<Participant>) => Effect.Effect<unknown, E2, R2>) | undefined
   /** The hub's options. Its times are set by the model: a grace of 300 ms, a drain of 1 s, a ping after 1 s. */
@@ -73,23 +117,25 @@ export interface CheckOptions<E, R, E1, R1, E2, R2> extends RunOptions, HandlerO
 }
 
 /** What is done again and again in one `check`. */
-interface Plan<R> {
+interface Plan {
   readonly options: (setup: Setup) => HubOptions
-  readonly application: Enter<R> | undefined
-  readonly context: Context.Context<Exclude<R, Scope.Scope | Hub.Hub>>
-  readonly settled: (world: World<R>) => Effect.Effect<void>
+  readonly application: Enter | undefined
+  readonly settled: (world: World) => Effect.Effect<void, never, Hub.Hub>
 }
+
+/** A command whose failures are defects, and which needs the hub alone. */
+type Ready = Command<never, Hub.Hub>
 
 /** Real time after which a command that does not return is given up. */
 const stuck = 10_000
 
 /** A command, and whether the next one follows before all has settled: the lower-level form that fast-check runs. */
-class Step<R> implements FastCheck.AsyncCommand<object, World<R>> {
-  private readonly command: Command
+class Step implements FastCheck.AsyncCommand<object, World> {
+  private readonly command: Ready
   private readonly together: boolean
-  private readonly plan: Plan<R>
+  private readonly plan: Plan
 
-  constructor(command: Command, together: boolean, plan: Plan<R>) {
+  constructor(command: Ready, together: boolean, plan: Plan) {
     this.command = command
     this.together = together
     this.plan = plan
@@ -99,7 +145,7 @@ class Step<R> implements FastCheck.AsyncCommand<object, World<R>> {
     return true
   }
 
-  async run(_: object, world: World<R>): Promise<void> {
+  async run(_: object, world: World): Promise<void> {
     const settled = this.together ? Effect.void : Effect.zipRight(world.settle, this.plan.settled(world))
     let timer: ReturnType<typeof setTimeout> | undefined
     const giveUp = new Promise<never>((_, reject) => {
@@ -114,7 +160,7 @@ class Step<R> implements FastCheck.AsyncCommand<object, World<R>> {
   }
 }
 
-const build = <R>(setup: Setup, plan: Plan<R>, clock: VirtualClock) =>
+const build = (setup: Setup, plan: Plan, clock: VirtualClock) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
     const ready = yield* Deferred.make<void>()
@@ -122,13 +168,12 @@ const build = <R>(setup: Setup, plan: Plan<R>, clock: VirtualClock) =>
       Hub.make(plan.options(setup), setup.late ? Deferred.await(ready) : undefined),
       scope
     )
-    const context = Context.add(plan.context, Hub.Hub, hub) as Context.Context<Hub.Hub | Exclude<R, Scope.Scope>>
-    const runtime = yield* Effect.provide(Effect.runtime<Hub.Hub | Exclude<R, Scope.Scope>>(), context)
-    return new World<R>(hub, clock, setup, scope, ready, runtime, plan.application)
+    const runtime = yield* Effect.provideService(Effect.runtime<Hub.Hub>(), Hub.Hub, hub)
+    return new World(hub, clock, setup, scope, ready, runtime, plan.application)
   })
 
 /** One run: a new hub, the commands, and then its end, after which nothing may be left. */
-const runOnce = <R>(steps: Iterable<FastCheck.AsyncCommand<object, World<R>>>, setup: Setup, plan: Plan<R>) =>
+const runOnce = (steps: Iterable<FastCheck.AsyncCommand<object, World>>, setup: Setup, plan: Plan) =>
   Effect.gen(function*() {
     const clock = new VirtualClock()
     const supervisor = yield* Supervisor.track
@@ -137,14 +182,14 @@ const runOnce = <R>(steps: Iterable<FastCheck.AsyncCommand<object, World<R>>>, s
       Effect.supervised(supervisor),
       Effect.withClock(clock)
     )
-    const settle = Effect.zipRight(world.settle, Effect.suspend(() => plan.settled(world)))
+    const settle = Effect.zipRight(world.settle, Effect.provideService(plan.settled(world), Hub.Hub, world.hub))
     yield* world.settle
     yield* Effect.promise(() => FastCheck.asyncModelRun(() => ({ model: {}, real: world }), steps))
     yield* settle
     // Nobody helps the peers and handlers that do not end by themselves: time must do.
     yield* closeHub.run(world)
     const cleanup = Math.max(0, ...world.clients.map((client) => client.behaviour.cleanup))
-    const deadline = clock.now + limits.drainDeadline + 3 * limits.closeGrace + cleanup
+    const deadline = clock.now + limits.drainDeadline + 2 * limits.closeGrace + cleanup
     yield* world.settle
     while (world.closing?.unsafePoll() === null) {
       expect(clock.now < deadline, "L9", () => "the hub has not closed in time")
@@ -163,19 +208,17 @@ const settings = (overflow: ReadonlyArray<Setup["overflow"]>): FastCheck.Arbitra
     limit: FastCheck.constantFrom(5, 1000)
   })
 
-const assert = <R>(
+const assert = (
   runs: RunOptions,
   settings: FastCheck.Arbitrary<Setup>,
-  commands: FastCheck.Arbitrary<Command>,
-  plan: Plan<R>
+  commands: FastCheck.Arbitrary<Ready>,
+  plan: Plan
 ): Effect.Effect<void> =>
   Effect.promise(() => {
     const { maxCommands = 40, numRuns = 100, path, seed } = runs
     const steps = FastCheck.commands(
       [
-        FastCheck.tuple(commands, FastCheck.boolean()).map(([command, together]) =>
-          new Step<R>(command, together, plan)
-        )
+        FastCheck.tuple(commands, FastCheck.boolean()).map(([command, together]) => new Step(command, together, plan))
       ],
       { maxCommands, size: "max" }
     )
@@ -193,10 +236,10 @@ const assert = <R>(
  * @category testing
  */
 export const checkHub = (runs: RunOptions = {}): Effect.Effect<void> =>
-  assert<never>(
+  assert(
     runs,
     settings(["none", "none", "none", "disconnect", "drop-newest", "drop-oldest", "conflate"]),
-    scripted,
+    predicted,
     {
       options: (setup) => ({
         connections: setup.limit,
@@ -207,7 +250,6 @@ export const checkHub = (runs: RunOptions = {}): Effect.Effect<void> =>
         ...limits
       }),
       application: undefined,
-      context: Context.empty(),
       settled: checkInvariants
     }
   )
@@ -223,34 +265,35 @@ export const checkHub = (runs: RunOptions = {}): Effect.Effect<void> =>
  * @since 1.0.0
  * @category testing
  */
-export const check = <E, R, E1 = never, R1 = never, E2 = never, R2 = never>(
-  options: CheckOptions<E, R, E1, R1, E2, R2>
-): Effect.Effect<void, never, Exclude<R | R1 | R2, Scope.Scope | Hub.Hub>> =>
-  Effect.flatMap(Effect.context<Exclude<R | R1 | R2, Scope.Scope | Hub.Hub>>(), (context) => {
-    const settled = (world: World<R | R1 | R2>): Effect.Effect<void> =>
-      Effect.gen(function*() {
-        yield* checkInvariants(world)
-        const participants = world.members.flatMap((client) =>
-          client.connection === undefined
-            ? []
-            : [{ peer: client.peer, connection: client.connection, isOpen: client.expected.isOpen }]
-        )
-        if (options.invariant !== undefined) {
-          yield* Effect.provide(
-            Effect.orDie(options.invariant(participants)),
-            world.runtime as Runtime.Runtime<R2 | Hub.Hub>
-          )
-        }
-      })
-    return assert<R | R1 | R2>(
+export const check = <E, R, E1 = never, R1 = never, E2 = never, R2 = never, E3 = never, R3 = never>(
+  options: CheckOptions<E, R, E1, R1, E2, R2, E3, R3>
+): Effect.Effect<void, never, Exclude<R | R1, Scope.Scope | Hub.Hub> | Exclude<R2 | R3, Hub.Hub>> =>
+  Effect.flatMap(Effect.context<Exclude<R | R1, Scope.Scope | Hub.Hub> | Exclude<R2 | R3, Hub.Hub>>(), (context) => {
+    /** All that is run here requires what `check` does, and the hub of the run. */
+    const provide = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Hub.Hub> =>
+      Effect.mapInputContext(
+        effect,
+        (own: Context.Context<Hub.Hub>) => Context.merge(context, own) as Context.Context<R>
+      )
+    const ready = ({ name, run }: Command<E3, R3>): Ready => ({
+      name,
+      run: (world) => provide(Effect.orDie(run(world)))
+    })
+    const commands = options.commands ?? Object.values(lifecycle)
+    const messages = options.messages ??
+      (options.commands === undefined ? FastCheck.string({ maxLength: 10 }) : undefined)
+    return assert(
       options,
       settings(["none"]),
-      applied(options.messages ?? FastCheck.string({ maxLength: 10 })),
+      FastCheck.oneof(...commands, ...messages === undefined ? [] : [receive(messages)]).map(ready),
       {
         options: (setup) => ({ connections: setup.limit, ...options.hub, ...limits }),
-        application: enter(options),
-        context,
-        settled
+        application: (world, client, transport) => provide(world.enter(client, transport, options)),
+        settled: (world) =>
+          Effect.zipRight(
+            checkInvariants(world),
+            provide(Effect.orDie(options.invariant?.(world.participants) ?? Effect.void))
+          )
       }
     )
   })

@@ -9,7 +9,7 @@ import * as FastCheck from "effect/FastCheck"
 import { CloseCode } from "../core/CloseReason.js"
 import { HubUnavailable, TooManyConnections } from "../core/HubError.js"
 import type { Fate } from "./Client.js"
-import { anyone, type Command, forOne, kinds, topic } from "./Command.js"
+import { anyone, type Command, forClient, kinds, topic } from "./Command.js"
 import { expect } from "./Expectation.js"
 
 /** @internal */
@@ -70,14 +70,14 @@ export const receive = kinds(
 )
 
 /** @internal */
-export const pauseReading = forOne("pauseReading", (_, client) => {
+export const pauseReading = forClient("pauseReading", (_, client) => {
   client.reads = client.keepsUp = false
   client.wasDeaf = true
   return client.peer.pauseReading
 })
 
 /** @internal */
-export const resumeReading = forOne("resumeReading", (_, client) => {
+export const resumeReading = forClient("resumeReading", (_, client) => {
   client.reads = true
   return client.peer.resumeReading
 })
@@ -92,34 +92,37 @@ export const peerClose = kinds(
 )
 
 /** @internal */
-export const reset = forOne("reset", (_, client) => client.peer.reset)
+export const reset = forClient("reset", (_, client) => client.peer.reset)
 
 /** @internal */
-export const protocolError = forOne("protocolError", (_, client) => client.peer.protocolError(CloseCode.invalidPayload))
+export const protocolError = forClient(
+  "protocolError",
+  (_, client) => client.peer.protocolError(CloseCode.invalidPayload)
+)
 
 /** @internal */
-export const ignorePings = forOne("ignorePings", (_, client) => {
+export const ignorePings = forClient("ignorePings", (_, client) => {
   client.pongs = false
   return client.peer.answerPings(false)
 })
 
 /** @internal */
-export const ignoreClose = forOne("ignoreClose", (_, client) => {
+export const ignoreClose = forClient("ignoreClose", (_, client) => {
   client.mute = true
   return client.peer.answerClose(false)
 })
 
 /** @internal */
-export const finishGreeting = forOne("finishGreeting", (_, client) => client.greetingGate.open)
+export const finishGreeting = forClient("finishGreeting", (_, client) => client.greetingGate.open)
 
 /** @internal */
-export const stall = forOne("stallHandler", (_, client) => {
+export const stall = forClient("stallHandler", (_, client) => {
   client.stalled = client.wasStalled = true
   return client.handlerGate.close
 })
 
 /** @internal */
-export const unstall = forOne("resumeHandler", (_, client) => {
+export const unstall = forClient("resumeHandler", (_, client) => {
   client.stalled = false
   return client.handlerGate.open
 })
@@ -137,18 +140,8 @@ export const tell = kinds(
   })
 )
 
-/**
- * Which connections a heartbeat may end while the clock moves is known; when exactly, is not.
- *
- * @internal
- */
+/** @internal */
 export const advance = kinds(FastCheck.constantFrom(50, 150, 400, 1200, 3000), (millis): Command => ({
   name: `advance(${millis} ms)`,
-  run: (world) =>
-    Effect.suspend(() => {
-      for (const client of world.members) {
-        if (!client.pongs || !client.reads) client.expected.mayEnd({ by: "heartbeat", code: CloseCode.timeout })
-      }
-      return world.clock.advance(millis, world.settle)
-    })
+  run: (world) => world.advance(millis)
 }))

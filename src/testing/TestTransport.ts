@@ -11,7 +11,22 @@ import type { Batch, Message } from "../core/Frame.js"
 import { type Handshake, type Transport, writeTo } from "../core/Transport.js"
 import { type CloseFrame, type Counters, MemorySocket } from "./MemorySocket.js"
 
-export type { CloseFrame, Counters }
+export type {
+  /**
+   * A close frame as the peer saw it.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  CloseFrame,
+  /**
+   * What happened to a transport so far.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  Counters
+}
 
 /**
  * What the peer said at its handshake, and how its socket behaves.

@@ -19,9 +19,10 @@ import type { Handler, HandlerOptions } from "../core/Handler.js"
 import type * as Hub from "../core/Hub.js"
 import { Disconnect } from "../core/HubError.js"
 import type { Transport } from "../core/Transport.js"
-import { type Behaviour, Client, type Fate, fates, type Refusal, type Refused } from "./Client.js"
+import { type Behaviour, Client, type Fate, fates, type Participant, type Refused } from "./Client.js"
 import { expect, type Item, show } from "./Expectation.js"
 import { settle } from "./HubTest.js"
+import { scripted } from "./Scripted.js"
 import type { Setup } from "./Setup.js"
 import type { VirtualClock } from "./VirtualClock.js"
 
@@ -39,44 +40,58 @@ export interface Application<E, R, E1, R1> extends HandlerOptions<undefined, E, 
  *
  * @internal
  */
-export type Enter<R> = (
-  world: Pick<World<never>, "enter">,
+export type Enter = (
+  world: World,
   client: Client,
   transport: Transport<undefined>
-) => Effect.Effect<Client, Refused, Exclude<R, Scope.Scope>>
+) => Effect.Effect<Client, Refused, Hub.Hub>
 
-/** @internal */
-export const enter =
-  <E, R, E1, R1>(application: Application<E, R, E1, R1>): Enter<R | R1> => (world, client, transport) =>
-    world.enter(client, transport, application)
-
-/** @internal */
-export class World<R> {
+/**
+ * A run of the model, as commands see it. The hub is in their environment: `Hub.Hub`.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export class World {
+  /** @internal */
   readonly clients: Array<Client> = []
+  /** @internal */
   readonly events: Array<Hub.HubEvent> = []
+  /** @internal */
   readonly hub: Hub.Hub["Type"]
+  /** @internal */
   readonly clock: VirtualClock
+  /** @internal */
   readonly setup: Setup
+  /** @internal */
   readonly scope: Scope.CloseableScope
+  /** @internal */
   readonly ready: Deferred.Deferred<void>
-  readonly runtime: Runtime.Runtime<Hub.Hub | Exclude<R, Scope.Scope>>
-  readonly application: Enter<R> | undefined
+  /** @internal */
+  readonly runtime: Runtime.Runtime<Hub.Hub>
+  /** @internal */
+  readonly application: Enter | undefined
+  /** @internal */
   readonly eventsEnded: Fiber.RuntimeFiber<void>
+  /** @internal */
   state: Hub.HubState
+  /** @internal */
   lastState: Hub.HubState = "Starting"
-  drainedAt: number | undefined = undefined
+  /** @internal */
   drains: Array<Fiber.RuntimeFiber<void>> = []
+  /** @internal */
   closing: Fiber.RuntimeFiber<void> | undefined = undefined
   private counter = 0
 
+  /** @internal */
   constructor(
     hub: Hub.Hub["Type"],
     clock: VirtualClock,
     setup: Setup,
     scope: Scope.CloseableScope,
     ready: Deferred.Deferred<void>,
-    runtime: Runtime.Runtime<Hub.Hub | Exclude<R, Scope.Scope>>,
-    application: Enter<R> | undefined
+    runtime: Runtime.Runtime<Hub.Hub>,
+    application: Enter | undefined
   ) {
     this.hub = hub
     this.clock = clock
@@ -89,32 +104,66 @@ export class World<R> {
     this.eventsEnded = this.fork(Stream.runForEach(hub.events, (event) => Effect.sync(() => this.events.push(event))))
   }
 
-  fork<A, E>(effect: Effect.Effect<A, E, Hub.Hub | Exclude<R, Scope.Scope>>): Fiber.RuntimeFiber<A, E> {
+  /** The peers that the hub has accepted, in the order in which they came; those that have left too. */
+  get participants(): ReadonlyArray<Participant> {
+    return this.members.flatMap((client) => client.participant ?? [])
+  }
+
+  /** Moves the clock by so many milliseconds, and lets happen what is due. */
+  advance(millis: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      // Which connections a heartbeat may end while the clock moves is known; when exactly, is not.
+      for (const client of this.members) {
+        if (!client.pongs || !client.reads) client.expected.mayEnd({ by: "heartbeat", code: CloseCode.timeout })
+      }
+      return this.clock.advance(millis, this.settle)
+    })
+  }
+
+  /** @internal */
+  fork<A, E>(effect: Effect.Effect<A, E, Hub.Hub>): Fiber.RuntimeFiber<A, E> {
     return Runtime.runFork(this.runtime)(effect)
   }
 
-  /** A message like no other; every third is binary. */
+  /**
+   * A message like no other; every third is binary.
+   *
+   * @internal
+   */
   message(prefix: string): Message {
     const text = `${prefix}-${++this.counter}`
     return this.counter % 3 === 0 ? new TextEncoder().encode(text) : text
   }
 
-  /** Accepted connections. */
+  /**
+   * Accepted connections.
+   *
+   * @internal
+   */
   get members(): ReadonlyArray<Client> {
     return this.clients.filter((client) => !client.refused)
   }
 
+  /** @internal */
   pick(at: number): Client | undefined {
     const members = this.members
     return members[at % members.length]
   }
 
-  /** Whether nothing gives the hub leave to drop what is sent to this peer now. */
+  /**
+   * Whether nothing gives the hub leave to drop what is sent to this peer now.
+   *
+   * @internal
+   */
   isSafe(client: Client): boolean {
     return this.setup.overflow === "none" || client.keepsUp && client.reads && client.expected.greeted
   }
 
-  /** Something was offered to a peer: notes that it is due, and that it may be too much for the peer. */
+  /**
+   * Something was offered to a peer: notes that it is due, and that it may be too much for the peer.
+   *
+   * @internal
+   */
   offered(client: Client, to: Array<Item>, message: Message, accepted: boolean): void {
     to.push({ text: show(message), certain: accepted && this.isSafe(client) })
     if (this.setup.overflow === "disconnect" || this.setup.overflow === "conflate") {
@@ -122,8 +171,12 @@ export class World<R> {
     }
   }
 
-  /** Connects a peer. Returns the error if the hub refuses it. */
-  connect(behaviour: Behaviour): Effect.Effect<Client, Refused, Hub.Hub | Exclude<R, Scope.Scope>> {
+  /**
+   * Connects a peer. Returns the error if the hub refuses it.
+   *
+   * @internal
+   */
+  connect(behaviour: Behaviour): Effect.Effect<Client, Refused, Hub.Hub> {
     return Effect.suspend(() => {
       const client = new Client(`#${this.clients.length}`, behaviour, this.clock.now)
       this.clients.push(client)
@@ -156,16 +209,13 @@ export class World<R> {
           })
       }
       const accept = this.application === undefined
-        ? this.enter(client, transport, {
-          handler: this.handler(client),
-          greeting: this.greeting(client),
-          onFailure: () => new Disconnect({ code: 4400, reason: "told to fail" })
-        })
+        ? this.enter(client, transport, scripted(this, client))
         : this.application(this, client, transport)
       return Effect.onError(accept, () => Effect.sync(() => void (client.refused = true)))
     })
   }
 
+  /** @internal */
   enter<E2, R2, E3, R3>(
     client: Client,
     transport: Transport<undefined>,
@@ -233,55 +283,12 @@ export class World<R> {
     }
   }
 
-  // --- the model's own handler, which does as it is told
-
-  private say(client: Client, connection: Connection, message: Message): Effect.Effect<void> {
-    return Effect.map(connection.send(message), (accepted) => {
-      if (!accepted) return
-      const to = client.expected.greeted ? client.expected.after : client.expected.greeting
-      this.offered(client, to, message, client.expected.isOpen || client.expected.isFlushed)
-    })
-  }
-
-  private greeting(client: Client): Handler<undefined, never, never> {
-    return (connection) =>
-      Effect.gen(this, function*() {
-        const topic = client.behaviour.joins
-        yield* this.say(client, connection, this.message("hello"))
-        if (topic !== undefined) {
-          yield* connection.join(topic)
-          if (!client.expected.isEnded) client.expected.topics.add(topic)
-        }
-        yield* client.greetingGate.await
-        yield* this.say(client, connection, this.message("welcome"))
-      })
-  }
-
-  private handler(client: Client): Handler<undefined, Refusal | Disconnect, Scope.Scope> {
-    const handle = (connection: Connection) => (message: Message) =>
-      Effect.gen(this, function*() {
-        client.expected.handled.push(show(message))
-        yield* client.handlerGate.await
-        if (client.behaviour.echoes) yield* this.say(client, connection, this.message("echo"))
-      })
-    return (connection) =>
-      Effect.zipRight(
-        Effect.acquireRelease(
-          Effect.sync(() => client.acquired++),
-          () => Effect.sync(() => client.released++)
-        ),
-        Effect.raceFirst(connection.runForEach(handle(connection)), Deferred.await(client.fate)).pipe(
-          Effect.onInterrupt(() => client.behaviour.cleanup > 0 ? Effect.sleep(client.behaviour.cleanup) : Effect.void)
-        )
-      )
-  }
-
-  /** Tells the handler how to end. */
+  /** @internal */
   tell(client: Client, fate: Fate): void {
     client.told = true
     Deferred.unsafeDone(client.fate, fates[fate].effect)
   }
 
-  /** Lets everything happen that needs no time. */
+  /** @internal */
   readonly settle = settle
 }

@@ -39,7 +39,7 @@ describe("L2, L9: an end is an end", () => {
       const hub = yield* Scope.extend(Hub.make(), scope)
       const { peer, transport } = yield* TestTransport.make()
       yield* hub.accept(transport, (connection) => connection.discard)
-      yield* Scope.extend(hub.beforeDrain(Effect.uninterruptible(Effect.never)), scope)
+      yield* Scope.extend(hub.beforeDrain(Effect.uninterruptible(Effect.never)), yield* Scope.make())
       const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
       yield* HubTest.settle
       yield* TestClock.adjust("5 seconds")
