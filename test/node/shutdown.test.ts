@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { type Child, connect, eventually, handshake, raw, rawOpen, spawnServer } from "./support.js"
+import { type Child, connect, eventually, handshake, type Peer, raw, rawOpen, spawnServer } from "./support.js"
 
 const deadline = 8000
 const closeGrace = 500
 const hub = { drainDeadline: deadline, closeGrace }
 
 const orders = [false, true].flatMap((httpOutside) => [false, true].map((plain) => ({ httpOutside, plain })))
+const straight = [false, true].map((httpOutside) => ({ httpOutside, plain: false, straight: true }))
 
 const nameOf = (
   { httpOutside, plain, straight }: {
@@ -21,13 +22,17 @@ const nameOf = (
   } of the hub`
 
 /** Signals, and expects that the process ends as it should and when it should. */
-const stops = (child: Child, signal: "SIGTERM" | "SIGINT") =>
+const stops = (child: Child, signal: "SIGTERM" | "SIGINT", within = deadline + closeGrace) =>
   Effect.gen(function*() {
     const begin = performance.now()
     yield* child.kill(signal)
     assert.deepStrictEqual(yield* child.exit, { code: 0, signal: null }, child.output)
-    assert.isBelow(performance.now() - begin, deadline + closeGrace)
+    assert.isBelow(performance.now() - begin, within)
   })
+
+/** One command of the protocol of channels, and its reply. */
+const asks = (peer: Peer, command: object): Effect.Effect<unknown> =>
+  Effect.map(peer.ask(JSON.stringify(command)), (reply): unknown => JSON.parse(reply.toString()))
 
 const messages = Array.from({ length: 30 }, (_, n) => `${n} ${"x".repeat(n * 50)}`)
 
@@ -53,7 +58,6 @@ describe("SIGTERM with a thousand connections", () => {
 })
 
 describe("SIGTERM", () => {
-  const straight = [false, true].map((httpOutside) => ({ httpOutside, plain: false, straight: true }))
   for (const options of [...orders, ...straight]) {
     it.scopedLive(`with peers that ignore the close frame, and handshakes under way: ${nameOf(options)}`, () =>
       Effect.gen(function*() {
@@ -125,6 +129,66 @@ describe("SIGTERM", () => {
       yield* stops(child, "SIGTERM")
       yield* Fiber.interrupt(coming)
     }))
+})
+
+describe("SIGTERM, with a handler, a peer, an authorisation and something before the drain that never end", () => {
+  const hub = { drainDeadline: 6000, closeGrace: 500 }
+
+  for (const options of [...orders.filter(({ plain }) => !plain), ...straight]) {
+    it.scopedLive(nameOf(options), () =>
+      Effect.gen(function*() {
+        const child = yield* spawnServer({ ...options, hub, stuck: true })
+        const mute = yield* Effect.replicateEffect(rawOpen(child, "/never"), 5)
+        for (const peer of mute) yield* eventually(() => peer.frames.length === 1)
+        const polite = yield* connect(child.url("/never"))
+        assert.strictEqual(yield* polite.next, "never")
+        const authorising = yield* raw(child.port)
+        yield* authorising.send(handshake("/slow"))
+        yield* child.says("slow")
+        // As docs/lifecycle.md says: a mount and the hub drain one after the other, and what is cut off has some time.
+        yield* stops(child, "SIGTERM", 2 * hub.drainDeadline + 2 * hub.closeGrace)
+        assert.strictEqual((yield* polite.closed).code, 1001)
+        for (const peer of mute) {
+          yield* eventually(() => peer.socket.readableEnded || peer.gone)
+          assert.strictEqual(peer.closeCode, 1001)
+        }
+      }))
+  }
+})
+
+describe("SIGTERM delivers what was published before, and waits to be joined with more", () => {
+  for (const options of [...orders, ...straight]) {
+    it.scopedLive(nameOf(options), () =>
+      Effect.gen(function*() {
+        const child = yield* spawnServer({ ...options, hub })
+        const join = Effect.tap(connect(child.url("/joining")), (peer) => peer.next)
+        const peers = yield* Effect.replicateEffect(join, 20)
+        const subscribe = Effect.gen(function*() {
+          const peer = yield* connect(child.url("/channels"))
+          yield* asks(peer, { id: 1, connect: {} })
+          assert.deepStrictEqual(yield* asks(peer, { id: 2, subscribe: { channel: "news" } }), { id: 2, subscribe: {} })
+          return peer
+        })
+        const subscribers = yield* Effect.replicateEffect(subscribe, 20)
+        const publisher = yield* join
+        for (const message of ["1", "2", "3"]) assert.strictEqual(yield* publisher.ask(message), "offered")
+        const client = yield* subscribe
+        for (const data of ["old", "new"]) {
+          const reply = yield* asks(client, { id: 3, publish: { channel: "news", data } })
+          assert.deepStrictEqual(reply, { id: 3, publish: {} })
+        }
+        yield* stops(child, "SIGTERM")
+        for (const peer of [...peers, publisher]) {
+          assert.deepStrictEqual(yield* peer.rest, ["1 2 3"])
+          assert.strictEqual((yield* peer.closed).code, 1001)
+        }
+        for (const peer of [...subscribers, client]) {
+          const pushes = (yield* peer.rest).map((frame) => JSON.parse(frame.toString()))
+          assert.deepStrictEqual(pushes.map(({ push }) => [push.channel, push.pub.data]), [["news", "new"]])
+          assert.strictEqual((yield* peer.closed).code, 3001)
+        }
+      }))
+  }
 })
 
 describe("SIGINT", () => {

@@ -18,7 +18,9 @@ const output = (text: string, id: number, is: Terminals.Output["class"] = "norma
   ids: [id]
 })
 
-const terminalRoutes = Layer.unwrapScoped(Effect.map(Terminals.make, (terminals) => NodeUpgrade.layer("/", terminals)))
+const terminalRoutes = Layer.unwrapScoped(
+  Effect.map(Terminals.make, ({ greeting, handler }) => NodeUpgrade.layer("/", { greeting, handler }))
+)
 
 describe("D1: an answer that races the end of its connection", () => {
   it.scoped("is refused or sent, and never written after the close frame", () =>

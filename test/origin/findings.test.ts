@@ -163,7 +163,9 @@ describe("finding 4: the edges of the lifecycle", () => {
     Effect.gen(function*() {
       const clients = yield* Effect.scope
       const peers = yield* Effect.scoped(Effect.gen(function*() {
-        const Routes = Layer.unwrapScoped(Effect.map(Terminals.make, (terminals) => NodeUpgrade.layer("/", terminals)))
+        const Routes = Layer.unwrapScoped(
+          Effect.map(Terminals.make, ({ greeting, handler }) => NodeUpgrade.layer("/", { greeting, handler }))
+        )
         const { hub, url } = yield* serve(Routes)
         const peers = yield* Scope.extend(Effect.replicateEffect(connect(url("/")), 40), clients)
         for (const peer of peers) assert.strictEqual(yield* peer.next, Terminals.windowsMessage([]))

@@ -1,0 +1,8 @@
+/** All mutations that `npm run mutations` tries. */
+import { bounds } from "./bounds.js"
+import { laws } from "./laws.js"
+import type { Mutation } from "./mutation.js"
+import { origin } from "./origin.js"
+import { sockets } from "./sockets.js"
+
+export const mutations: ReadonlyArray<Mutation> = [...laws, ...bounds, ...sockets, ...origin]
