@@ -8,10 +8,53 @@ import { BlockList, isIP } from "node:net"
 import * as Zlib from "node:zlib"
 import type { PerMessageDeflateOptions } from "ws"
 import { type CloseWords, isSendable } from "../core/CloseReason.js"
+import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { InvalidOption } from "../core/HubError.js"
 
-/** @internal */
-export const origins = (
+/**
+ * How a mount greets, authorises and serves its peers.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export interface Options<P, E, R, E1 = never, R1 = never> extends HandlerOptions<P, E, E1, R1> {
+  readonly handler: Handler<P, E, R>
+  /**
+   * The browser origins that may connect: `"same"` (the default: the origin's host is the request's `Host`), `"any"`, or
+   * a list such as `["https://app.example"]`. Peers that send no `Origin` are no browsers and are let in.
+   */
+  readonly origins?: "same" | "any" | ReadonlyArray<string> | undefined
+  /** The subprotocols that are spoken: the first of the peer's that is among them is chosen; if none is, 400. */
+  readonly subprotocols?: ReadonlyArray<string> | undefined
+  /** Compresses messages (RFC 7692) for peers that ask for it. Costs memory and time; off by default. */
+  readonly compression?: boolean | PerMessageDeflateOptions | undefined
+  /**
+   * Addresses and CIDR ranges of the proxies whose `X-Forwarded-For` is believed; the peer is then the last address in
+   * it that is not one of them. None by default.
+   */
+  readonly trustedProxies?: ReadonlyArray<string> | undefined
+}
+
+/** In the order of the documentation; `authorize` is an option of `NodeUpgrade`, in two forms. */
+const known: Record<keyof Options<never, never, never> | "authorize", true> = {
+  handler: true,
+  greeting: true,
+  onFailure: true,
+  closeWith: true,
+  authorize: true,
+  origins: true,
+  subprotocols: true,
+  compression: true,
+  trustedProxies: true
+}
+
+const names = (given: object): Effect.Effect<void, InvalidOption> => {
+  const unknown = Object.keys(given).find((key) => !Object.hasOwn(known, key))
+  const expected = `one of ${Object.keys(known).join(", ")}`
+  return unknown === undefined ? Effect.void : new InvalidOption({ key: unknown, expected, actual: unknown })
+}
+
+const origins = (
   given: "same" | "any" | ReadonlyArray<string> | undefined
 ): Effect.Effect<"same" | "any" | ReadonlySet<string>, InvalidOption> => {
   const expected = "origins such as https://app.example, without a path, or \"same\" or \"any\""
@@ -25,8 +68,7 @@ export const origins = (
     : new InvalidOption({ key: "origins", expected, actual: wrong })
 }
 
-/** @internal */
-export const trustedProxies = (
+const trustedProxies = (
   proxies: ReadonlyArray<string> | undefined
 ): Effect.Effect<BlockList | undefined, InvalidOption> =>
   Effect.gen(function*() {
@@ -54,8 +96,7 @@ export const trustedProxies = (
 /** Of the characters of RFC 7230 §3.2.6. */
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** @internal */
-export const subprotocols = (
+const subprotocols = (
   given: ReadonlyArray<string> | undefined
 ): Effect.Effect<ReadonlySet<string>, InvalidOption> => {
   const wrong = given?.find((one) => !token.test(one))
@@ -98,8 +139,7 @@ const accepted = (
       })
   })
 
-/** @internal */
-export const compression = (
+const compression = (
   given: boolean | PerMessageDeflateOptions | undefined
 ): Effect.Effect<boolean | PerMessageDeflateOptions, InvalidOption> =>
   typeof given !== "object" ? Effect.succeed(given ?? false) : Effect.as(
@@ -114,8 +154,7 @@ export const compression = (
     given
   )
 
-/** @internal */
-export const closeWith = (given: CloseWords | undefined): Effect.Effect<void, InvalidOption> => {
+const closeWith = (given: CloseWords | undefined): Effect.Effect<void, InvalidOption> => {
   const wrong = Object.entries(given ?? {}).find(([, said]) => said !== undefined && !isSendable(said.code))
   return wrong === undefined ? Effect.void : new InvalidOption({
     key: `closeWith.${wrong[0]}`,
@@ -123,3 +162,19 @@ export const closeWith = (given: CloseWords | undefined): Effect.Effect<void, In
     actual: wrong[1]?.code
   })
 }
+
+/**
+ * Checks the options, and reads what their values stand for.
+ *
+ * @internal
+ */
+export const make = <P, E, R, E1, R1>(options: Options<P, E, R, E1, R1>) =>
+  Effect.zipRight(
+    Effect.zipRight(names(options), closeWith(options.closeWith)),
+    Effect.all({
+      origins: origins(options.origins),
+      subprotocols: subprotocols(options.subprotocols),
+      compression: compression(options.compression),
+      trustedProxies: trustedProxies(options.trustedProxies)
+    })
+  )

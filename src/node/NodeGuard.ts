@@ -5,6 +5,7 @@
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type { ServeError } from "@effect/platform/HttpServerError"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,65 +13,26 @@ import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Duplex } from "node:stream"
 import * as HubMetrics from "../core/HubMetrics.js"
+import * as GuardOptions from "./GuardOptions.js"
+import * as HandshakeSocket from "./HandshakeSocket.js"
+import * as UnreadableRequest from "./UnreadableRequest.js"
 
-/** A socket that breaks during a handshake is destroyed by Node itself; without a listener the process would end. */
-const ignore = (): void => {}
-
-/** After a refusal the socket is not left half-open to a peer that never closes its side. */
-function destroy(this: Duplex): void {
-  this.destroy()
-}
-
-/**
- * Keeps a reset from ending the process, and a refused peer from holding its socket. Safe to call twice.
- *
- * @internal
- */
-export const protect = (socket: Duplex): void => {
-  if (socket.listenerCount("finish", destroy) > 0) return
-  socket.on("error", ignore)
-  socket.on("finish", destroy)
-}
-
-/**
- * The socket has an owner that listens for itself.
- *
- * @internal
- */
-export const release = (socket: Duplex): void => {
-  socket.off("error", ignore)
-  socket.off("finish", destroy)
-}
-
-const none = Buffer.alloc(0)
-const heads = new WeakMap<Http.IncomingMessage, Buffer>()
-
-/**
- * What the peer sent after its handshake without waiting for the answer, if the guard saw it.
- *
- * @internal
- */
-export const headOf = (request: Http.IncomingMessage): Buffer => heads.get(request) ?? none
-
-/**
- * Writes an HTTP response of one sentence to a socket that Node has let go of, and ends it.
- *
- * @internal
- */
-export const answer = (
-  socket: Duplex,
-  response: {
-    readonly status: number
-    readonly message: string
-    readonly headers: Readonly<Record<string, string>>
-  }
-): void => {
-  const body = Buffer.from(response.message)
-  const headers = { ...response.headers, "content-type": "text/plain", "content-length": String(body.length) }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  const status = `HTTP/1.1 ${response.status} ${Http.STATUS_CODES[response.status] ?? "Refused"}\r\n`
-  socket.end(Buffer.concat([Buffer.from(`${status}${lines.join("")}\r\n`), body]))
-}
+export {
+  /**
+   * The options from `Config`.
+   *
+   * @since 1.0.0
+   * @category config
+   */
+  config,
+  /**
+   * Options of the guarded server.
+   *
+   * @since 1.0.0
+   * @category models
+   */
+  type Options
+} from "./GuardOptions.js"
 
 const unavailable = {
   status: 503,
@@ -93,39 +55,23 @@ export class Guard extends Context.Tag("effect-ws-hub/NodeGuard")<Guard, {
 }>() {}
 
 /**
- * Options of the guarded server, in milliseconds.
- *
- * @since 1.0.0
- * @category models
- */
-export interface Options {
-  /** Time for a client to send the headers of a request. Defaults to 10000. */
-  readonly headersTimeout?: number | undefined
-  /** Time that requests under way have to end after the server began to close. Defaults to 2000. */
-  readonly closeGrace?: number | undefined
-}
-
-/**
  * Makes an HTTP server for `NodeHttpServer.layer` that is safe to upgrade on, from its first connection: a reset in any
  * phase of a handshake is survived, also while middleware runs; before an application is mounted, and after it was
- * unmounted, every request and upgrade is answered 503 with `Retry-After`; headers that come too slowly are refused with
- * 408; and closing the server does not wait for requests that do not end. Throws a `RangeError` for an option that is no
- * time.
+ * unmounted, every request and upgrade is answered 503 with `Retry-After`; what is no request is refused with 400, headers
+ * that are too large with 431, and headers that come too slowly with 408, each with a sentence; and closing the server
+ * does not wait for requests that do not end. Throws a `RangeError` for an option that is no time.
  *
  * @since 1.0.0
  * @category constructors
  */
-export const createServer = (options: Options = {}): Http.Server => make(options).server
+export const createServer = (options: GuardOptions.Options = {}): Http.Server => make(options).server
 
-const checked = (key: keyof Options, millis: number): number => {
-  if (millis >= 0 && millis <= 2_147_483_647) return millis
-  throw new RangeError(`${key} of a guarded server is a number of milliseconds from 0 to 2147483647, and not ${millis}`)
-}
+const ignore = (): void => {}
 
-const make = (options: Options): { readonly server: Http.Server; readonly guard: Guard["Type"] } => {
-  const closeGrace = checked("closeGrace", options.closeGrace ?? 2000)
+const make = (options: GuardOptions.Options): { readonly server: Http.Server; readonly guard: Guard["Type"] } => {
+  const times = GuardOptions.make(options)
   // Node takes whole milliseconds only.
-  const headersTimeout = Math.ceil(checked("headersTimeout", options.headersTimeout ?? 10_000))
+  const headersTimeout = Math.ceil(times.headersTimeout)
   const mounts = new Map<string, ReadonlyArray<Upgrade>>()
   const server = Http.createServer({
     headersTimeout,
@@ -139,35 +85,40 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
   server.emit = (event: string, ...args: Array<unknown>): boolean => {
     if (event !== "upgrade") return emit(event, ...args)
     const [request, socket, head] = args as [Http.IncomingMessage, Duplex, Buffer]
-    if (head.length > 0) heads.set(request, head)
+    HandshakeSocket.keepHead(request, head)
     const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")?.at(-1)
     if (upgrade !== undefined) {
       try {
         upgrade(request, socket)
       } finally {
         // Unless it has an owner that listens for itself.
-        if (socket.listenerCount("error") === 0) protect(socket)
+        if (socket.listenerCount("error") === 0) HandshakeSocket.protect(socket)
       }
       return true
     }
-    protect(socket)
+    HandshakeSocket.protect(socket)
     if (server.listenerCount("upgrade") > 1) emit(event, ...args)
     else {
       HubMetrics.refusals("not-mounted").unsafeUpdate(1, [])
-      answer(socket, unavailable)
+      HandshakeSocket.answer(socket, unavailable)
     }
     return true
   }
   // With a listener Node gives every upgrade to the server, and none to the requests.
   server.on("upgrade", ignore)
-  server.on("request", (_request, response) => {
+  server.on("connection", HandshakeSocket.begin)
+  server.on("clientError", (error, socket) => {
+    if (server.listenerCount("clientError") === 1) UnreadableRequest.refuse(error, socket)
+  })
+  server.on("request", (request, response) => {
+    HandshakeSocket.forget(request.socket)
     if (server.listenerCount("request") > 1) return
     response.writeHead(unavailable.status, { ...unavailable.headers, "content-type": "text/plain" })
     response.end(unavailable.message)
   })
   const close = server.close.bind(server)
   server.close = (callback) => {
-    const timer = setTimeout(() => server.closeAllConnections(), closeGrace)
+    const timer = setTimeout(() => server.closeAllConnections(), times.closeGrace)
     return close((error) => {
       clearTimeout(timer)
       callback?.(error)
@@ -188,6 +139,15 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
   return { server, guard }
 }
 
+type Listen = { readonly port: number; readonly host?: string | undefined }
+type Served = Guard | Layer.Layer.Success<ReturnType<typeof NodeHttpServer.layer>>
+
+const listening = ({ host, port, ...options }: GuardOptions.Options & Listen): Layer.Layer<Served, ServeError> => {
+  const { guard, server } = make(options)
+  const listen = host === undefined ? { port } : { port, host }
+  return Layer.merge(Layer.succeed(Guard, guard), NodeHttpServer.layer(() => server, listen))
+}
+
 /**
  * A guarded HTTP server that listens, for an application and for `NodeUpgrade.layerGuard`. `host` defaults to all
  * addresses; `port` 0 picks a free one. Provide it outermost: built first, released last.
@@ -195,11 +155,14 @@ const make = (options: Options): { readonly server: Http.Server; readonly guard:
  * @since 1.0.0
  * @category layers
  */
-export const layer = (
-  options: Options & { readonly port: number; readonly host?: string | undefined }
-): Layer.Layer<Guard | Layer.Layer.Success<ReturnType<typeof NodeHttpServer.layer>>, ServeError> =>
-  Layer.unwrapEffect(Effect.sync(() => {
-    const { guard, server } = make(options)
-    const listen = options.host === undefined ? { port: options.port } : { port: options.port, host: options.host }
-    return Layer.merge(Layer.succeed(Guard, guard), NodeHttpServer.layer(() => server, listen))
-  }))
+export const layer = (options: GuardOptions.Options & Listen): Layer.Layer<Served, ServeError> =>
+  Layer.unwrapEffect(Effect.sync(() => listening(options)))
+
+/**
+ * As `layer`, with the times that `Config` gives (see {@link config}), and these where it gives none.
+ *
+ * @since 1.0.0
+ * @category layers
+ */
+export const layerConfig = (options: GuardOptions.Options & Listen): Layer.Layer<Served, ServeError | ConfigError> =>
+  Layer.unwrapEffect(Effect.map(GuardOptions.config, (config) => listening({ ...options, ...config })))

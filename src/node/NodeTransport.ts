@@ -9,7 +9,7 @@ import { CloseCode, CloseReason, isSendable, reasons, truncate } from "../core/C
 import type { Batch, Message } from "../core/Frame.js"
 import * as HubMetrics from "../core/HubMetrics.js"
 import { type ByteStream, type Handshake, type Transport, type TransportEvents, writeTo } from "../core/Transport.js"
-import { DirectStream } from "./DirectStream.js"
+import { SocketStream } from "./SocketStream.js"
 
 /** What `ws` says of a peer that broke the protocol, and the code that it has sent the peer by itself. */
 const protocolErrors: Record<string, number> = {
@@ -65,14 +65,14 @@ class NodeTransport<out P> implements Transport<P> {
   private readonly ws: WebSocket
   private readonly socket: Duplex
   private readonly compressed: boolean
-  private readonly direct: DirectStream | undefined
+  private readonly frames: SocketStream
 
   constructor(ws: WebSocket, socket: Duplex, handshake: Handshake<P>) {
     this.ws = ws
     this.socket = socket
     this.handshake = handshake
     this.compressed = ws.extensions !== ""
-    this.direct = DirectStream.of(socket)
+    this.frames = new SocketStream(socket)
     ws.on("message", (data, isBinary) => {
       const message = isBinary ? bytes(data) : bytes(data).toString()
       if (this.early === undefined) this.events.onMessage(message)
@@ -118,7 +118,7 @@ class NodeTransport<out P> implements Transport<P> {
   }
 
   stream(): ByteStream | undefined {
-    return !this.isOpen || this.compressed ? undefined : this.direct?.ready() ?? this.socket
+    return !this.isOpen || this.compressed ? undefined : this.frames.ready()
   }
 
   write(batch: Batch): boolean {
@@ -134,8 +134,9 @@ class NodeTransport<out P> implements Transport<P> {
     return this.ws.bufferedAmount < this.socket.writableHighWaterMark
   }
 
-  /** A compressed message has left: tell the connection once all have. */
-  private readonly sent = (): void => {
+  /** A compressed message has left, or is lost: tell the connection once all have. */
+  private readonly sent = (error?: Error | null): void => {
+    if (error || this.socket.destroyed) HubMetrics.undelivered("out").unsafeUpdate(1, [])
     if (--this.unsent === 0) this.events.onDrain()
   }
 
@@ -162,6 +163,7 @@ class NodeTransport<out P> implements Transport<P> {
   }
 
   terminate(): void {
+    this.frames.abandon()
     this.ws.terminate()
   }
 }

@@ -16,9 +16,12 @@ import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import type { Hub } from "../core/Hub.js"
 import type { InvalidOption } from "../core/HubError.js"
-import * as HubMetrics from "../core/HubMetrics.js"
+import * as HandshakeRules from "./HandshakeRules.js"
+import * as HandshakeSocket from "./HandshakeSocket.js"
+import type * as MountOptions from "./MountOptions.js"
 import * as NodeGuard from "./NodeGuard.js"
 import * as NodeHandshake from "./NodeHandshake.js"
+import * as Refusal from "./Refusal.js"
 
 export {
   /**
@@ -27,7 +30,9 @@ export {
    * @since 1.0.0
    * @category models
    */
-  type Options,
+  type Options
+} from "./MountOptions.js"
+export {
   /**
    * Fail with this in `authorize` to refuse a handshake with an HTTP status.
    *
@@ -35,7 +40,7 @@ export {
    * @category errors
    */
   Refused
-} from "./NodeHandshake.js"
+} from "./Refusal.js"
 
 /**
  * Decides before the upgrade who the peer is, from its request: yields the principal, or refuses. Runs within the hub's
@@ -46,7 +51,7 @@ export {
  */
 export type Authorize<P, RA> = (
   request: HttpServerRequest.HttpServerRequest
-) => Effect.Effect<P, NodeHandshake.Refused, RA>
+) => Effect.Effect<P, Refusal.Refused, RA>
 
 /** What a mount needs where it is made, and what its route needs for each request. */
 type Mount<R, RA> = Effect.Effect<
@@ -75,17 +80,17 @@ const switched = HttpServerResponse.empty({ status: 101 })
  */
 export const make: {
   <P, E, R, E1 = never, R1 = never, RA = never>(
-    options: NodeHandshake.Options<P, E, R, E1, R1> & { readonly authorize: Authorize<P, RA> }
+    options: MountOptions.Options<P, E, R, E1, R1> & { readonly authorize: Authorize<P, RA> }
   ): Mount<R | R1, RA>
   <E, R, E1 = never, R1 = never>(
-    options: NodeHandshake.Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
+    options: MountOptions.Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
   ): Mount<R | R1, never>
 } = <P, E, R, E1, R1, RA>(
-  options: NodeHandshake.Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
+  options: MountOptions.Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
 ): Mount<R | R1, RA> => mount(options)
 
 const mount = <P, E, R, E1, R1, RA>(
-  options: NodeHandshake.Options<P | undefined, E, R, E1, R1> & {
+  options: MountOptions.Options<P | undefined, E, R, E1, R1> & {
     readonly authorize?: Authorize<P, RA> | undefined
   }
 ): Mount<R | R1, RA> =>
@@ -94,7 +99,7 @@ const mount = <P, E, R, E1, R1, RA>(
     (handshakes) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const source = NodeHttpServerRequest.toIncomingMessage(request)
-        if (NodeHandshake.isUpgrade(source)) NodeGuard.protect(source.socket)
+        if (HandshakeRules.isUpgrade(source)) HandshakeSocket.protect(source.socket)
         const claim = () => {
           const response = NodeHttpServerRequest.toServerResponse(request)
           response.detachSocket(source.socket)
@@ -120,15 +125,15 @@ const mount = <P, E, R, E1, R1, RA>(
 export const layer: {
   <P, E, R, E1 = never, R1 = never, RA = never>(
     path: HttpLayerRouter.PathInput,
-    options: NodeHandshake.Options<P, E, R, E1, R1> & { readonly authorize: Authorize<P, RA> }
+    options: MountOptions.Options<P, E, R, E1, R1> & { readonly authorize: Authorize<P, RA> }
   ): Route<R | R1, RA>
   <E, R, E1 = never, R1 = never>(
     path: HttpLayerRouter.PathInput,
-    options: NodeHandshake.Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
+    options: MountOptions.Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
   ): Route<R | R1, never>
 } = <P, E, R, E1, R1, RA>(
   path: HttpLayerRouter.PathInput,
-  options: NodeHandshake.Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
+  options: MountOptions.Options<P | undefined, E, R, E1, R1> & { readonly authorize?: Authorize<P, RA> | undefined }
 ): Route<R | R1, RA> =>
   HttpLayerRouter.use((router) => Effect.flatMap(mount(options), (app) => router.add("GET", path, app)))
 
@@ -147,7 +152,7 @@ type Route<R, RA> = Layer.Layer<
  * @since 1.0.0
  * @category models
  */
-export type AuthorizeNode<P, RA> = (request: IncomingMessage) => Effect.Effect<P, NodeHandshake.Refused, RA>
+export type AuthorizeNode<P, RA> = (request: IncomingMessage) => Effect.Effect<P, Refusal.Refused, RA>
 
 /**
  * Upgrades at this path (compared with the whole path of the request, without its query) straight at the guarded server,
@@ -160,15 +165,15 @@ export type AuthorizeNode<P, RA> = (request: IncomingMessage) => Effect.Effect<P
 export const layerGuard: {
   <P, E, R, E1 = never, R1 = never, RA = never>(
     path: `/${string}`,
-    options: NodeHandshake.Options<P, E, R, E1, R1> & { readonly authorize: AuthorizeNode<P, RA> }
+    options: MountOptions.Options<P, E, R, E1, R1> & { readonly authorize: AuthorizeNode<P, RA> }
   ): Layer.Layer<never, InvalidOption, Hub | NodeGuard.Guard | RA | Exclude<R | R1, Scope.Scope>>
   <E, R, E1 = never, R1 = never>(
     path: `/${string}`,
-    options: NodeHandshake.Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
+    options: MountOptions.Options<undefined, E, R, E1, R1> & { readonly authorize?: undefined }
   ): Layer.Layer<never, InvalidOption, Hub | NodeGuard.Guard | Exclude<R | R1, Scope.Scope>>
 } = <P, E, R, E1, R1, RA>(
   path: `/${string}`,
-  options: NodeHandshake.Options<P | undefined, E, R, E1, R1> & {
+  options: MountOptions.Options<P | undefined, E, R, E1, R1> & {
     readonly authorize?: AuthorizeNode<P, RA> | undefined
   }
 ): Layer.Layer<never, InvalidOption, Hub | NodeGuard.Guard | RA | Exclude<R | R1, Scope.Scope>> =>
@@ -177,24 +182,19 @@ export const layerGuard: {
     const handshakes = yield* NodeHandshake.make<P, E, R, E1, R1>(options)
     const run = yield* FiberSet.makeRuntime<RA>().pipe(Effect.interruptible)
     const { authorize } = options
-    const answer = (socket: Duplex, refusal: NodeHandshake.Refusal | undefined) =>
-      refusal !== undefined && NodeGuard.answer(socket, refusal)
+    const answer = (socket: Duplex, refusal: Refusal.Refusal | undefined) =>
+      refusal !== undefined && HandshakeSocket.answer(socket, refusal)
     yield* guard.mount(path, (request, socket) => {
       if (authorize === undefined) return answer(socket, handshakes.now(request, () => {}))
       let claimed = false
       const claim = () => {
         claimed = true
       }
-      const refuse = (refusal: NodeHandshake.Refusal | undefined) => claimed || answer(socket, refusal)
       const fiber = run(
         handshakes.authorized(request, Effect.suspend(() => authorize(request)), claim).pipe(
-          Effect.onInterrupt(() =>
-            Effect.sync(() => {
-              HubMetrics.refusals("unavailable").unsafeUpdate(1, [])
-              refuse(interrupted)
-            })
-          ),
-          Effect.map(refuse)
+          // A peer that left is not refused.
+          Effect.onInterrupt(() => Effect.sync(() => claimed || socket.destroyed || answer(socket, goingAway()))),
+          Effect.map((refusal) => claimed || answer(socket, refusal))
         )
       )
       const leave = () => fiber.unsafeInterruptAsFork(FiberId.none)
@@ -203,8 +203,5 @@ export const layerGuard: {
     })
   }))
 
-const interrupted: NodeHandshake.Refusal = {
-  status: 503,
-  message: "The server is going away. Try again later.",
-  headers: { "connection": "close", "retry-after": "1" }
-}
+const goingAway = () =>
+  Refusal.make("unavailable", 503, "The server is going away. Try again later.", { "retry-after": "1" })

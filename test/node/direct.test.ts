@@ -10,9 +10,21 @@ import * as Https from "node:https"
 import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { DirectStream } from "../../src/node/DirectStream.js"
+import { SocketStream } from "../../src/node/SocketStream.js"
 import { certificate, isOpensslInstalled } from "../certificate.js"
-import { connect, echo, eventually, portOf, rawOpen, serve } from "./support.js"
+import {
+  connect,
+  echo,
+  eventually,
+  eventuallyEffect,
+  opcode,
+  portOf,
+  rawOpen,
+  type RawPeer,
+  serve,
+  type Server,
+  undelivered
+} from "./support.js"
 
 const randomBytes = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size))
 
@@ -43,12 +55,6 @@ const hear = (socket: Net.Socket) => {
   return (size: number) => Effect.map(eventually(() => length >= size), () => Buffer.concat(chunks))
 }
 
-const streamOf = (socket: Net.Socket): DirectStream => {
-  const stream = DirectStream.of(socket)
-  if (stream === undefined) throw new Error("There is no other way to this socket.")
-  return stream
-}
-
 /** As the system knows it. */
 const descriptorOf = (socket: Net.Socket): number => {
   const handle: unknown = Reflect.get(socket, "_handle")
@@ -75,7 +81,7 @@ describe("a plain socket", () => {
     Effect.gen(function*() {
       const { far, near } = yield* pair
       far.pause()
-      const stream = streamOf(near)
+      const stream = new SocketStream(near)
       const sent: Array<Uint8Array> = []
       const write = (size: number) => {
         const bytes = randomBytes(size)
@@ -107,7 +113,7 @@ describe("a plain socket", () => {
         yield* eventually(() => true)
       }
       assert.strictEqual(near.writableLength, 0)
-      streamOf(near).ready().write(Buffer.from("the rest"))
+      new SocketStream(near).ready().write(Buffer.from("the rest"))
       assert.strictEqual(near.writableLength, 8)
       const bytes = yield* hear(far)(filled + 8)
       assert.strictEqual(bytes.subarray(filled).toString(), "the rest")
@@ -117,7 +123,7 @@ describe("a plain socket", () => {
     Effect.gen(function*() {
       const { far, near } = yield* pair
       far.pause()
-      const stream = streamOf(near)
+      const stream = new SocketStream(near)
       const sent: Array<Uint8Array> = []
       const write = (bytes: Uint8Array) => {
         sent.push(bytes)
@@ -142,7 +148,7 @@ describe("a plain socket", () => {
     Effect.gen(function*() {
       const { near } = yield* pair
       near.on("error", () => {})
-      const stream = streamOf(near)
+      const stream = new SocketStream(near)
       const folder = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "hub-direct-"))),
         (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
@@ -161,7 +167,7 @@ describe("a plain socket", () => {
   it.scopedLive("that the peer reset says so by its stream", () =>
     Effect.gen(function*() {
       const { far, near } = yield* pair
-      const stream = streamOf(near)
+      const stream = new SocketStream(near)
       const error = Effect.async<NodeJS.ErrnoException>((resume) => {
         near.once("error", (error) => resume(Effect.succeed(error)))
       })
@@ -178,6 +184,61 @@ describe("a plain socket", () => {
       const [{ code = "" }] = yield* Effect.all([error, writes], { concurrency: 2 })
       assert.include(["EPIPE", "ECONNRESET"], code)
     }))
+})
+
+describe("what a socket holds when it breaks is counted as undelivered", () => {
+  /** Sends to a peer that does not read, until the socket keeps some of it. Returns how many frames that were. */
+  const fill = (server: Server, socket: () => Net.Socket | undefined, message: Uint8Array) =>
+    Effect.gen(function*() {
+      const isHeld = Effect.gen(function*() {
+        yield* Effect.replicateEffect(eventually(() => true), 10)
+        return (socket()?.writableLength ?? 0) > 0
+      })
+      for (let count = 0;; count++) {
+        if (yield* isHeld) return count
+        assert.strictEqual(yield* server.hub.broadcast(message), 1)
+      }
+    })
+
+  /** A peer that does not read, and what the server knows of it. */
+  const filled = (size: number) =>
+    Effect.gen(function*() {
+      const server = yield* serve(echo, { hub: { closeGrace: 50, outboxBytes: 64 * 1024 * 1024 } })
+      const sockets: Array<Net.Socket> = []
+      server.http?.on("connection", (socket: Net.Socket) => sockets.push(socket))
+      const peer = yield* rawOpen(server, "/echo")
+      peer.socket.pause()
+      const count = yield* fill(server, () => sockets[0], randomBytes(size))
+      return { server, peer, count }
+    })
+
+  const texts = (peer: RawPeer): number => peer.frames.filter((frame) => frame.opcode === opcode.binary).length
+
+  it.scopedLive("by a peer that resets", () =>
+    Effect.gen(function*() {
+      const before = yield* undelivered
+      const { peer, server } = yield* filled(60_000)
+      yield* peer.reset
+      yield* eventuallyEffect(Effect.map(server.hub.size, (size) => size === 0))
+      // All others were with the kernel before this one was sent.
+      assert.strictEqual((yield* undelivered) - before, 1)
+    }))
+
+  for (const size of [100, 5000, 60_000]) {
+    it.scopedLive(`by a server that gives up: the others arrive, frame by frame (${size} bytes)`, () =>
+      Effect.gen(function*() {
+        const before = yield* undelivered
+        const { count, peer, server } = yield* filled(60_000)
+        const more = Math.ceil(200_000 / size)
+        for (let n = 0; n < more; n++) yield* server.hub.broadcast(randomBytes(size))
+        yield* server.hub.closeAll()
+        yield* eventuallyEffect(Effect.map(server.hub.size, (size) => size === 0))
+        peer.socket.resume()
+        yield* eventually(() => peer.socket.readableEnded || peer.gone)
+        assert.strictEqual(texts(peer) + (yield* undelivered) - before, count + more)
+        assert.isAbove(yield* undelivered, before)
+      }))
+  }
 })
 
 describe("any other socket is written to by its stream", () => {
@@ -199,13 +260,19 @@ describe("any other socket is written to by its stream", () => {
   it.scopedLive("with a write of its own, or a class of its own", () =>
     Effect.gen(function*() {
       const { near } = yield* pair
-      assert.isDefined(DirectStream.of(near))
+      const isPassed = (): boolean => {
+        const before = near.bytesWritten
+        new SocketStream(near).ready().write(Buffer.from("hello"))
+        return near.bytesWritten === before
+      }
+      assert.isTrue(isPassed())
       class Counted extends Net.Socket {}
       Object.setPrototypeOf(near, Counted.prototype)
-      assert.isUndefined(DirectStream.of(near))
+      assert.isFalse(isPassed())
       Object.setPrototypeOf(near, Net.Socket.prototype)
+      assert.isTrue(isPassed())
       Object.assign(near, { write: near.write.bind(near) })
-      assert.isUndefined(DirectStream.of(near))
+      assert.isFalse(isPassed())
     }))
 
   it.scopedLive("a message passes a write that the application has put there", () =>

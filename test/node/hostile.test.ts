@@ -187,6 +187,39 @@ describe("a reset", () => {
       }), { hub: { inboxBytes: 1024, heartbeatInterval: 50, heartbeatTimeout: 50, closeGrace: 50 } }))
 })
 
+describe("a handshake that is refused leaves no descriptor and no connection", () => {
+  const wrong: ReadonlyArray<readonly [string, number, string]> = [
+    ["another version", 426, handshake("/echo", { "Sec-WebSocket-Version": "8" })],
+    ["no version", 426, handshake("/echo", { "Sec-WebSocket-Version": undefined })],
+    ["no key", 400, handshake("/echo", { "Sec-WebSocket-Key": undefined })],
+    ["a key that is none", 400, handshake("/echo", { "Sec-WebSocket-Key": "short" })],
+    ["no host", 400, handshake("/echo", { Host: undefined })],
+    ["another origin", 403, handshake("/echo", { Origin: "https://evil.example" })],
+    ["subprotocols that are none", 400, handshake("/echo", { "Sec-WebSocket-Protocol": "," })],
+    ["extensions that are none", 400, handshake("/deflate", { "Sec-WebSocket-Extensions": "=" })],
+    ["no HTTP", 400, "HELLO\r\n\r\n"]
+  ]
+  for (const [name, status, text] of wrong) {
+    for (const [kind, options] of kinds) {
+      it.scopedLive(`${name}: ${status} (${kind})`, () =>
+        survives((server) =>
+          Effect.gen(function*() {
+            const ours = openSockets()
+            for (let n = 0; n < 10; n++) {
+              const peer = yield* raw(server.port)
+              yield* peer.send(text)
+              yield* eventually(() => peer.socket.readableEnded)
+              assert.strictEqual(peer.status, status)
+            }
+            assert.strictEqual(yield* server.hub.size, 1)
+            yield* letGo(server)
+            // These ends are open still; the server's own are not.
+            yield* eventually(() => openSockets() === ours + 10)
+          }), options))
+    }
+  }
+})
+
 describe("frames that break the protocol", () => {
   const text = (payload: string, fin = true) => frame(opcode.text, payload, { fin })
   const more = (payload: string | Uint8Array, fin: boolean) => frame(opcode.continuation, payload, { fin })

@@ -2,12 +2,13 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
-import { type Connection, Hub, type HubConfig, NodeGuard, NodeUpgrade } from "effect-ws-hub"
+import { type Connection, Hub, type HubConfig, HubMetrics, NodeGuard, NodeUpgrade } from "effect-ws-hub"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -48,6 +49,39 @@ export const openSockets = (): number => {
   }
   return count
 }
+
+// --- what is counted
+
+const reasons = [
+  "malformed",
+  "origin",
+  "subprotocol",
+  "unauthorized",
+  "timeout",
+  "failed",
+  "full",
+  "unavailable",
+  "not-mounted"
+]
+
+/** Handshakes refused while the effect runs, by reason. */
+export const refusals = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Record<string, number>, E, R> =>
+  Effect.gen(function*() {
+    const counts = Effect.forEach(reasons, (reason) => Metric.value(HubMetrics.refusals(reason)))
+    const before = yield* counts
+    yield* effect
+    const after = yield* counts
+    return Object.fromEntries(reasons.flatMap((reason, at) => {
+      const change = (after[at]?.count ?? 0) - (before[at]?.count ?? 0)
+      return change === 0 ? [] : [[reason, change]]
+    }))
+  })
+
+/** Frames that the end of their connections has left unsent up to now. */
+export const undelivered: Effect.Effect<number> = Effect.map(
+  Metric.value(HubMetrics.undelivered("out")),
+  ({ count }) => count
+)
 
 // --- a server
 
@@ -408,6 +442,11 @@ export class RawPeer {
   /** Whether the head of the HTTP answer is there. */
   get answered(): Effect.Effect<void> {
     return this.until(() => this.text.includes("\r\n\r\n"))
+  }
+
+  /** What the server sent after the head of its answer, as text. */
+  get body(): string {
+    return this.text.slice(this.text.indexOf("\r\n\r\n") + 4)
   }
 
   /** What the server sent after the head of its answer. */
