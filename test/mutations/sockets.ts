@@ -153,5 +153,93 @@ export const sockets: ReadonlyArray<Mutation> = [
     new: "this.unsent--\nthis.events.onDrain()",
     file: "test/node/upgrade.test.ts",
     test: "the drain is told once all that was written has left"
+  },
+  {
+    of: "L11",
+    what: "what is no request gets no answer",
+    old: `if (server.listenerCount("clientError") === 1)`,
+    new: `if (server.listenerCount("clientError") === 9)`,
+    file: "test/node/refusals.test.ts",
+    test: "is ${status} with a sentence, and is counted (${way})"
+  },
+  {
+    of: "L11",
+    what: "an answer under way is written into",
+    old: "if (socket.writable && response?.headersSent !== true)",
+    new: "if (socket.writable)",
+    file: "test/node/refusals.test.ts",
+    test: "that comes while another is answered is let go of, and the answer is not touched"
+  },
+  {
+    of: "L11",
+    what: "a body that is wrong counts as a handshake",
+    old: "if (response === undefined) {",
+    new: "{",
+    file: "test/node/refusals.test.ts",
+    test: "is no handshake if only its body is wrong: a sentence, and no count"
+  },
+  {
+    of: "L11",
+    what: "what only ws looks at gets its own answer",
+    old: `server.on("wsClientError", (error`,
+    new: `server.on("close", (error`,
+    file: "test/node/refusals.test.ts",
+    test: "400 with a sentence that names the header, counted (${way})"
+  },
+  {
+    of: "L11",
+    what: "an authorisation that took too long is one that refused",
+    old: `make("timeout", 503`,
+    new: `make("unauthorized", 503`,
+    file: "test/node/refusals.test.ts",
+    test: "timeout: an authorisation that takes too long"
+  },
+  {
+    of: "L8",
+    what: "the headers of a handshake have a time of their own",
+    old: "handshakeTimeout - HandshakeSocket.spent(request.socket)",
+    new: "handshakeTimeout",
+    file: "test/node/refusals.test.ts",
+    test: "is one for its headers and its authorisation (${way})"
+  },
+  {
+    of: "L8",
+    what: "what a connection did before is of its handshake",
+    old: "HandshakeSocket.forget(request.socket)",
+    new: "",
+    file: "test/node/refusals.test.ts",
+    test: "does not count what its connection did before"
+  },
+  {
+    of: "L11",
+    what: "a peer that left is refused",
+    old: "claimed || socket.destroyed || answer(socket, goingAway())",
+    new: "claimed || answer(socket, goingAway())",
+    file: "test/node/refusals.test.ts",
+    test: "none for a peer that leaves during its authorisation"
+  },
+  {
+    of: "L8",
+    what: "what a socket held when it broke counts as sent",
+    old: `HubMetrics.undelivered("out").unsafeUpdate(lost, [])`,
+    new: "void lost",
+    file: "test/node/direct.test.ts",
+    test: "by a peer that resets"
+  },
+  {
+    of: "L8",
+    what: "how far the kernel came is not looked at",
+    old: "this.frames.abandon()",
+    new: "",
+    file: "test/node/direct.test.ts",
+    test: "by a server that gives up: the others arrive, frame by frame (${size} bytes)"
+  },
+  {
+    of: "L8",
+    what: "the write under way when a socket is destroyed counts as sent",
+    old: "if (!error && !this.socket.destroyed) return",
+    new: "if (!error) return",
+    file: "test/node/direct.test.ts",
+    test: "by a server that gives up: the others arrive, frame by frame (${size} bytes)"
   }
 ]

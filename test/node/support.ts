@@ -16,21 +16,21 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { readdirSync, readlinkSync } from "node:fs"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { fileURLToPath } from "node:url"
 import { type ClientOptions, WebSocket } from "ws"
+import { whole } from "../bundle.js"
 import { Facts, type FixtureOptions } from "./fixtures/protocol.js"
 import { type Heap, readHeap } from "./heap.js"
 
 // --- waiting
 
-/** Looks at every turn of the event loop, for what has no event to wait for. The test's own timeout is the limit. */
+/** Looks every millisecond, for what has no event to wait for. The test's own timeout is the limit. */
 export const eventually = (holds: () => boolean): Effect.Effect<void> =>
   Effect.async((resume) => {
-    let handle = setImmediate(function look() {
+    let handle = setTimeout(function look() {
       if (holds()) resume(Effect.void)
-      else handle = setImmediate(look)
-    })
-    return Effect.sync(() => clearImmediate(handle))
+      else handle = setTimeout(look, 1)
+    }, 0)
+    return Effect.sync(() => clearTimeout(handle))
   })
 
 /** As `eventually`, for a fact that an effect tells. */
@@ -558,13 +558,15 @@ export class Child {
 
 const decodeFacts = Schema.decode(Schema.parseJson(Facts))
 
+/** Where its bundle is, once it was needed. */
+let fixture: string | undefined
+
 /** Starts `fixtures/server.ts`, and ends it with the scope. */
 export const spawnServer = (options: FixtureOptions): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const file = fileURLToPath(new URL("./fixtures/server.ts", import.meta.url))
-      const flags = ["--expose-gc", "--import", "tsx", "--conditions=@effect-ws-hub/source"]
-      return new Child(spawn(process.execPath, [...flags, file, JSON.stringify(options)], { stdio: "pipe" }))
+      fixture ??= whole("test/node/fixtures/server.ts")
+      return new Child(spawn(process.execPath, ["--expose-gc", fixture, JSON.stringify(options)], { stdio: "pipe" }))
     }),
     (child) => Effect.zipRight(child.kill("SIGKILL"), child.exit)
   ).pipe(Effect.tap((child) => child.says(/^ready \d+$/m)))

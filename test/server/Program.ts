@@ -6,9 +6,10 @@ import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { type ClientOptions, WebSocket } from "ws"
+import { own } from "../bundle.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
-const entry = ["--import", "tsx", "--conditions=@effect-ws-hub/source", "src/server/main.ts"]
+const entry = own("src/server/main.ts")
 
 export type Environment = Readonly<Record<string, string>>
 
@@ -43,7 +44,7 @@ const launch = (
     const output = { stdout: "", stderr: "" }
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn(process.execPath, [...entry, ...args], {
+        spawn(process.execPath, [entry, ...args], {
           cwd: root,
           env: { PATH: process.env["PATH"], ...environment },
           stdio: ["ignore", "pipe", "pipe"]

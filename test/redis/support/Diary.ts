@@ -15,7 +15,7 @@ interface Entry {
   readonly errors: number
 }
 
-export const counters = ["reconnects", "resubscribes", "errors"] as const
+const counters = ["reconnects", "resubscribes", "errors"] as const
 
 type Counter = typeof counters[number]
 
@@ -72,10 +72,11 @@ export class Diary {
     return first === undefined || last === undefined ? NaN : last[counter] - first[counter]
   }
 
-  /** When it first said that it is not ready, and when it last did. */
-  get outage(): readonly [number, number] {
-    const away = this.entries.filter(({ ready }) => ready.includes(false))
-    return [away[0]?.at ?? NaN, away.at(-1)?.at ?? NaN]
+  /** The times between these two at which it said that it is ready, or that it is not. */
+  said(ready: boolean, from: number, to: number): ReadonlyArray<number> {
+    return this.entries.filter((entry) => entry.at >= from && entry.at <= to && entry.ready.includes(ready)).map((
+      entry
+    ) => entry.at)
   }
 
   /**

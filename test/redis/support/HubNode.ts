@@ -3,42 +3,16 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { buildSync } from "esbuild"
 import { spawn } from "node:child_process"
-import { mkdirSync, renameSync, writeFileSync } from "node:fs"
-import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { ChannelsOptions } from "../../../src/channels/ChannelsConfig.js"
+import { whole } from "../../bundle.js"
 import { open } from "../../channels/support.js"
 import { apiKey, type NodeSettings } from "./NodeSettings.js"
 
 const root = fileURLToPath(new URL("../../..", import.meta.url))
 
-/** In one file: the tests start some fifty nodes, and each would compile and look for all modules again. */
-const bundle = (): string => {
-  const { outputFiles: [file] } = buildSync({
-    absWorkingDir: root,
-    entryPoints: ["test/redis/support/program.ts"],
-    outfile: "node_modules/.cache/effect-ws-hub/node.mjs",
-    write: false,
-    bundle: true,
-    platform: "node",
-    target: "node20",
-    format: "esm",
-    conditions: ["@effect-ws-hub/source"],
-    // Modules that are not of this kind ask for parts of Node.
-    banner: { js: "import { createRequire } from \"node:module\"; const require = createRequire(import.meta.url)" }
-  })
-  if (file === undefined) throw new Error("There is no bundle.")
-  // Another test may just start it.
-  const mine = `${file.path}.${process.pid}`
-  mkdirSync(dirname(mine), { recursive: true })
-  writeFileSync(mine, file.contents)
-  renameSync(mine, file.path)
-  return file.path
-}
-
-const entry = bundle()
+const entry = whole("test/redis/support/program.ts")
 
 /** Where everybody may do everything. `kept` holds more than any test publishes. */
 export const channels: ChannelsOptions = {
