@@ -221,7 +221,8 @@ export const sockets: ReadonlyArray<Mutation> = [
   {
     of: "L8",
     what: "what a socket held when it broke counts as sent",
-    old: `HubMetrics.undelivered("out").unsafeUpdate(lost, [])`,
+    old: `      HubMetrics.undelivered("out").unsafeUpdate(lost, [])
+    })`,
     new: "void lost",
     file: "test/node/direct.test.ts",
     test: "by a peer that resets"

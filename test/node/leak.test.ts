@@ -11,7 +11,8 @@ import {
   opcode,
   raw,
   rawOpen,
-  spawnServer
+  spawnServer,
+  unbundled
 } from "./support.js"
 
 const served = (child: Child, path: string) =>
@@ -85,7 +86,7 @@ const settled = (child: Child) => Effect.zipRight(Effect.replicateEffect(child.f
 
 it.scopedLive("ten thousand connections come and go, and leave nothing", () =>
   Effect.gen(function*() {
-    const child = yield* spawnServer({ straight: true, routed: true, hub: { closeGrace: 500 } })
+    const child = yield* spawnServer({ straight: true, routed: true, hub: { closeGrace: 500 } }, unbundled)
     // What is made once is made, and the tables of Node and Effect are as large as so many at once make them.
     yield* connectAndLeave(child, 800)
     yield* eventuallyEffect(Effect.map(child.facts, ({ size }) => size === 0))

@@ -16,6 +16,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { readdirSync, readlinkSync } from "node:fs"
 import * as Http from "node:http"
 import * as Net from "node:net"
+import { fileURLToPath } from "node:url"
 import { type ClientOptions, WebSocket } from "ws"
 import { whole } from "../bundle.js"
 import { Facts, type FixtureOptions } from "./fixtures/protocol.js"
@@ -561,12 +562,25 @@ const decodeFacts = Schema.decode(Schema.parseJson(Facts))
 /** Where its bundle is, once it was needed. */
 let fixture: string | undefined
 
+const bundled = (): ReadonlyArray<string> => [fixture ??= whole("test/node/fixtures/server.ts")]
+
+/** For whoever counts what is on its heap: large literals that are bundled come to it when V8 forgets their code. */
+export const unbundled = (): ReadonlyArray<string> => [
+  "--import",
+  "tsx",
+  "--conditions=@effect-ws-hub/source",
+  fileURLToPath(new URL("./fixtures/server.ts", import.meta.url))
+]
+
 /** Starts `fixtures/server.ts`, and ends it with the scope. */
-export const spawnServer = (options: FixtureOptions): Effect.Effect<Child, never, Scope.Scope> =>
+export const spawnServer = (
+  options: FixtureOptions,
+  program: () => ReadonlyArray<string> = bundled
+): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      fixture ??= whole("test/node/fixtures/server.ts")
-      return new Child(spawn(process.execPath, ["--expose-gc", fixture, JSON.stringify(options)], { stdio: "pipe" }))
+      const args = ["--expose-gc", ...program(), JSON.stringify(options)]
+      return new Child(spawn(process.execPath, args, { stdio: "pipe" }))
     }),
     (child) => Effect.zipRight(child.kill("SIGKILL"), child.exit)
   ).pipe(Effect.tap((child) => child.says(/^ready \d+$/m)))
