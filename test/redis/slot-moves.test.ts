@@ -112,7 +112,7 @@ describe.skipIf(!isRedisInstalled)("while a slot moves", () => {
 
   it.scopedLive("what waits is bounded, in number and in time", () =>
     Effect.gen(function*() {
-      const { begin, broker, from, to } = yield* stage({}, { maxPending: 5, commandTimeout: 1000 })
+      const { begin, broker, from, to } = yield* stage({}, { maxPending: 5, commandTimeout: 5000 })
       yield* broker.publish("a", { data: "1", stream })
       yield* begin(from, to)
       // The keys of the channel are here, and that of the publication is not.
@@ -121,7 +121,7 @@ describe.skipIf(!isRedisInstalled)("while a slot moves", () => {
       const before = performance.now()
       const others = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (n) =>
         Effect.either(broker.publishJoin("a", { user: `${n}`, client: "c" })), { concurrency: "unbounded" })
-      assert.isAtMost(performance.now() - before, 1900)
+      assert.isAtMost(performance.now() - before, 9500)
       assert.match((yield* first).message, /TRYAGAIN/)
       assert.deepStrictEqual(
         others.map((result) =>
