@@ -1,7 +1,7 @@
 /** Fails when the tarball that would be published grows past a limit, or when something is in it that should not be. */
 import { execFileSync } from "node:child_process"
 
-const limits = { packed: 700_000, unpacked: 3_300_000, files: 1_100 }
+const limits = { packed: 750_000, unpacked: 3_300_000, files: 1_100 }
 const allowed =
   /^(dist\/.+\.(js|d\.ts|js\.map|d\.ts\.map)|src\/.+\.ts|package\.json|hub\.schema\.json|README\.md|LICENSE|CHANGELOG\.md)$/
 const required = [
