@@ -51,7 +51,8 @@ export interface ChannelsOptions extends NamespacesOptions {
   readonly historyLimit?: number | undefined
   /**
    * Subscribes each user to a channel of its own, `#user` in this namespace, which no other may subscribe to without a
-   * token. A user whose id has a `#` or a `,` has none: the name would be that of other users too. Defaults to none.
+   * token. A user whose id has a `#` or a `,` has none, since the name would be that of other users too, nor one whose id
+   * cannot stand in a name: without a namespace it must not have a `:`. The log says so, once. Defaults to none.
    */
   readonly personalChannel?: {
     /** Empty or absent: without a namespace. */
@@ -81,7 +82,11 @@ export interface ChannelsConfig {
   readonly positionCheckInterval: number
   readonly recoveryLimit: number
   readonly historyLimit: number
-  readonly personalChannel: { readonly prefix: string; readonly singleConnection: boolean } | undefined
+  readonly personalChannel: {
+    readonly namespace: string
+    readonly prefix: string
+    readonly singleConnection: boolean
+  } | undefined
 }
 
 /** What an option must be, and how it is read: nothing if it is not that. */
@@ -148,7 +153,7 @@ const read = (options: ChannelsOptions): readonly [ChannelsConfig, ReadonlyArray
     historyLimit: own("historyLimit", count, 300),
     personalChannel: options.personalChannel === undefined
       ? undefined
-      : { prefix: namespace === "" ? "#" : `${namespace}:#`, singleConnection }
+      : { namespace, prefix: namespace === "" ? "#" : `${namespace}:#`, singleConnection }
   }
   const { pingInterval, pongTimeout, presenceInterval, presenceTtl } = config
   const seconds = (millis: number) => `${millis / 1000} seconds`

@@ -130,7 +130,11 @@ const begin = Effect.fnUntraced(function*(
   if (Expiry.isOver(grant, session.node.unixTime())) {
     return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
   }
-  const prepared = yield* Subscribing.prepare(subscription, grant, params)
+  // Only who brings tokens can bring another.
+  subscription.refreshable = params.token !== ""
+  // Before anything is kept for the client: what it missed may be much.
+  if (params.recover) yield* session.caughtUp
+  const prepared = yield* Subscribing.prepare(subscription, grant, params, session.roomFor([grant]))
   yield* Subscribing.commit(session, [prepared], (results) => {
     const result = results.get(channel)
     if (result !== undefined) session.reply(replies.subscribe(id, result))
@@ -217,7 +221,10 @@ const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "pres
       return Effect.fail(errors.permissionDenied)
     }
     return _tag === "presence"
-      ? Effect.map(node.presenceOf(channel), (found) => session.reply(replies.presence(id, found)))
+      ? Effect.flatMap(
+        node.presenceOf(channel),
+        (found) => session.answer(replies.presence(id, found))
+      )
       : Effect.map(node.statsOf(channel), (found) => session.reply(replies.presenceStats(id, found)))
   })
 
@@ -229,16 +236,16 @@ const history = (session: Session, { channel, id, options }: Of<"history">): Han
       return Effect.fail(errors.permissionDenied)
     }
     const limit = Math.min(options.limit ?? Infinity, node.config.historyLimit)
-    return Effect.map(
+    return Effect.flatMap(
       node.history(channel, namespace, { ...options, limit: limit === Infinity ? undefined : limit }),
-      ({ position, publications }) => session.reply(replies.history(id, publications, position))
+      ({ position, publications }) => session.answer(replies.history(id, publications, position))
     )
   })
 
 const rpc = (session: Session, { data, id, method }: Of<"rpc">): Handled =>
   Effect.flatMap(session.atLeisure(session.node.call(method, data, session.caller)), (answer) => {
     const json = stringify(answer ?? null)
-    if (json !== undefined) return Effect.sync(() => session.reply(replies.rpc(id, json)))
+    if (json !== undefined) return session.answer(replies.rpc(id, json))
     // What is made of such data is the client's fault; anything else that has no text is the application's.
     return Effect.fail(isDeep(data) ? notJson : internalError(`the method ${method} answered what is not JSON`))
   })
@@ -252,6 +259,7 @@ const refresh = (session: Session, { channel, id, token }: Of<"sub_refresh">): H
     const grant = yield* session.atLeisure(node.authenticator.subscribe(token, { channel, user, client }))
     if (Expiry.isOver(grant, session.node.unixTime())) return yield* errors.tokenExpired
     subscription.expireAt = grant.expireAt
+    subscription.refreshable = true
     subscription.info = grant.info
     session.reply(replies.refresh(id, "sub_refresh", Expiry.ttlOf(grant.expireAt, node.unixTime())))
   })

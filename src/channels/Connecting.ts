@@ -4,9 +4,11 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Credentials, Grant } from "./Authenticator.js"
+import type { ChannelsConfig } from "./ChannelsConfig.js"
 import * as Expiry from "./Expiry.js"
 import { disconnects, errors, type ProtocolError } from "./ProtocolCode.js"
 import type { Command } from "./ProtocolCommand.js"
@@ -28,6 +30,19 @@ const isOver = (credentials: Credentials, { node }: Session): boolean => {
   return [credentials, ...credentials.subscriptions.values()].some((granted) => Expiry.isOver(granted, now))
 }
 
+/** The channel of the user's own, if there can be one: its name must be of the namespace, and no others' too. */
+const personalOf = (
+  { node, user }: Session,
+  { namespace, prefix }: NonNullable<ChannelsConfig["personalChannel"]>
+): string | undefined => {
+  if (user === "") return undefined
+  const channel = Access.personalChannel(prefix, user)
+  const found = channel === undefined ? undefined : Either.getOrUndefined(node.namespaceOf(channel))
+  if (found?.name === namespace) return channel
+  node.fork(node.faults.sayOnce("A user whose id does not fit into the name of a channel has no personal channel"))
+  return undefined
+}
+
 /** From here on the user is known, and so are the channels that the server subscribes it to. */
 const identify = (
   session: Session,
@@ -46,7 +61,7 @@ const identify = (
     if (others.length - replaced.length >= userConnections) return Effect.fail(disconnects.connectionLimit)
     node.roster.add(session)
     const grants = new Map(subscriptions)
-    const personal = personalChannel && Access.personalChannel(personalChannel.prefix, user)
+    const personal = personalChannel && personalOf(session, personalChannel)
     if (personal !== undefined && !grants.has(personal)) grants.set(personal, {})
     if (grants.size > channelLimit) return Effect.fail(disconnects.channelLimit)
     const subscribed = Effect.forEach(
@@ -75,9 +90,12 @@ const answer = Effect.fnUntraced(function*(
     node.authenticator.connect({ token, data, name, version, headers, client, handshake })
   )
   const { granted, replaced } = yield* identify(session, credentials)
+  const returning = granted.filter(([{ channel }]) => subscriptions.get(channel)?.recover === true)
+  const given = [credentials, ...granted.map(([, grant]) => grant)]
+  const room = session.roomFor(given, Math.max(1, returning.length))
   const prepared = yield* Effect.forEach(
     granted,
-    ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel))
+    ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel), room)
   )
   connected()
   yield* Subscribing.commit(session, prepared, (results) => {

@@ -7,14 +7,17 @@ import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import { BrokerError } from "./Broker.js"
 import type { ProtocolError } from "./ProtocolCode.js"
+import { KeysUnavailable } from "./TokenKeys.js"
 
-const logged = (level: LogLevel.LogLevel, message: string, cause: unknown): Effect.Effect<void> =>
-  Effect.annotateLogs(Effect.logWithLevel(level, message, cause), { package: "effect-ws-hub" })
+const logged = (level: LogLevel.LogLevel, ...message: ReadonlyArray<unknown>): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWithLevel(level, ...message), { package: "effect-ws-hub" })
 
 /** @internal */
 export class Faults {
   /** The broker failed, and has done nothing since. */
   private isAway = false
+
+  private readonly said = new Set<string>()
 
   /** The broker did something. */
   worked(): void {
@@ -28,7 +31,17 @@ export class Faults {
       ? Effect.void
       : cause instanceof BrokerError
       ? this.brokerFailed(LogLevel.Error, message, cause)
-      : logged(LogLevel.Error, message, cause)
+      // Anyone may bring a token with a key that there is not.
+      : logged(cause instanceof KeysUnavailable && cause.isKnown ? LogLevel.Debug : LogLevel.Error, message, cause)
+  }
+
+  /** For what may befall many clients. The messages are few. */
+  sayOnce(message: string): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.said.has(message)) return Effect.void
+      this.said.add(message)
+      return logged(LogLevel.Warning, message)
+    })
   }
 
   /** For what must go on although the broker fails. */

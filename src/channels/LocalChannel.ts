@@ -46,11 +46,11 @@ export class LocalChannel {
     return this.subscriptions.size === 0 && this.listeners.size === 0
   }
 
-  to(where: (subscription: Subscription) => boolean): PublishOptions {
-    const { key, overflow } = this.plain
+  /** Without a key, unless it is given: only a publication takes the place of another. */
+  to(where: (subscription: Subscription) => boolean, key?: string): PublishOptions {
     return {
       key,
-      overflow,
+      overflow: this.plain.overflow,
       where: ({ id }: Connection) => {
         const subscription = this.subscriptions.get(id)
         return subscription !== undefined && where(subscription)
@@ -64,6 +64,6 @@ export class LocalChannel {
       const verdict = subscription.take(live)
       if (verdict === "gap") onGap(subscription)
       return verdict === "deliver"
-    })
+    }, this.plain.key)
   }
 }

@@ -46,6 +46,13 @@ export class Lock {
     )
   }
 
+  /** Runs the effect if nobody else has the lock now, or `otherwise`. Once begun it is not interrupted. */
+  ifFree<A, E, R>(effect: Effect.Effect<A, E, R>, otherwise: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.uninterruptible(
+      Effect.suspend(() => this.take() ? Effect.ensuring(effect, this.release) : otherwise)
+    )
+  }
+
   /**
    * Runs the effect when nobody else has the lock, or `late` instead if that takes too long. Once begun it is not
    * interrupted.

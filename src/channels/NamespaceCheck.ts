@@ -37,8 +37,11 @@ const conflicts = (path: string, options: Namespace.NamespaceOptions): ReadonlyA
   const { coalesceWindow, overflow, stream } = Namespace.make("", options)
   const recovery = (["forceRecovery", "allowRecovery"] as const).find((key) => options[key] === true)
   const lossless = recovery ?? (["forcePositioning", "allowPositioning"] as const).find((key) => options[key] === true)
-  if (recovery !== undefined && stream === undefined) {
-    wrong(recovery, "a history beside it: historySize and historyTtl above 0")
+  if (options.autoCacheRecover === true && options.forceRecoveryMode !== "cache") {
+    wrong("autoCacheRecover", "forceRecoveryMode cache beside it")
+  }
+  if (lossless !== undefined && stream === undefined) {
+    wrong(lossless, "a history beside it: historySize and historyTtl above 0")
   } else {
     // Half of a history is none, which nobody who asks for one expects.
     const { historySize, historyTtl } = options

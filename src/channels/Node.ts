@@ -78,7 +78,7 @@ export class Node {
     this.clock = clock
     this.fork = fork
     this.startedAt = this.now()
-    this.publisher = new Publisher(broker, this.faults)
+    this.publisher = new Publisher(broker, this.faults, hub.config.outboxBytes)
     this.members = new Members(hub, broker, (subscription) => subscription.session.onGap(subscription), fork)
   }
 

@@ -38,9 +38,10 @@ export class PresenceLease {
     this.renewAt = now + node.config.presenceInterval
     const present = [...subscriptions.values()].filter(({ present }) => present)
     if (present.length === 0) return
-    node.fork(
-      this.session.change(Effect.forEach(present, (subscription) => this.renew(subscription), { discard: true }))
-    )
+    node.fork(this.session.ifFree(
+      Effect.forEach(present, (subscription) => this.renew(subscription), { discard: true }),
+      () => this.renewSoon()
+    ))
   }
 
   private renew(subscription: Subscription): Effect.Effect<void> {

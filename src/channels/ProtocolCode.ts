@@ -74,6 +74,13 @@ export const internalError = (cause: unknown): ProtocolError =>
 export const badRequest = (detail: string): ProtocolError => detailed(errors.badRequest, detail)
 
 /**
+ * An answer of which no outbox holds the whole.
+ *
+ * @internal
+ */
+export const answerTooLarge = detailed(errors.limitExceeded, "the answer is more than outboxBytes")
+
+/**
  * What was to be sent has no text.
  *
  * @internal

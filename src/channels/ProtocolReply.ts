@@ -21,6 +21,16 @@ export const stringify = (value: unknown): string | undefined => {
   }
 }
 
+const encoder = new TextEncoder()
+
+/**
+ * Whether a text has so many bytes in UTF-8, or fewer.
+ *
+ * @internal
+ */
+export const isWithin = (bytes: number, text: string): boolean =>
+  text.length * 3 <= bytes || text.length <= bytes && encoder.encode(text).length <= bytes
+
 /** More levels than any data of use have, and far fewer than are too many for `stringify`. */
 const mostLevels = 1000
 
@@ -61,6 +71,14 @@ const publication = ({ data, info, offset, tags }: Publication<string>): string 
   `{"data":${data}${info === undefined ? "" : `,"info":${clientInfo(info)}`}${numberMember("offset", offset)}${
     tags === undefined ? "" : member("tags", stringify(tags))
   }}`
+
+/**
+ * Whether these publications have so many bytes in a reply, or fewer.
+ *
+ * @internal
+ */
+export const areWithin = (bytes: number, publications: ReadonlyArray<Publication<string>>): boolean =>
+  isWithin(bytes, publications.map(publication).join(","))
 
 const push = (channel: string, body: string): string => `{"push":{"channel":${JSON.stringify(channel)},${body}}}`
 

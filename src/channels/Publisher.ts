@@ -15,7 +15,7 @@ import type { PublishOptions } from "./Channels.js"
 import type { Faults } from "./Faults.js"
 import type * as Namespace from "./Namespace.js"
 import { badRequest, internalError, notAvailable, notJson, type ProtocolError } from "./ProtocolCode.js"
-import { stringify } from "./ProtocolReply.js"
+import { isWithin, stringify } from "./ProtocolReply.js"
 import type { ClientInfo, StreamPosition } from "./Publication.js"
 import type { UnderWay } from "./UnderWay.js"
 
@@ -58,10 +58,14 @@ const publicationOf = (
 export class Publisher {
   private readonly broker: Broker["Type"]
   private readonly faults: Faults
+  /** Of data and tags; the rest is for the channel's name, the publisher and the frame. */
+  private readonly mostBytes: number
   private readonly coalescers = new Map<string, Coalesce.Coalesce<BrokerPublish>>()
 
-  constructor(broker: Broker["Type"], faults: Faults) {
+  /** `outboxBytes`: what is larger could be sent to nobody. */
+  constructor(broker: Broker["Type"], faults: Faults, outboxBytes: number) {
     this.broker = broker
+    this.mostBytes = outboxBytes - 1024
     this.faults = faults
   }
 
@@ -76,7 +80,7 @@ export class Publisher {
   ): Effect.Effect<A, ProtocolError> {
     const publication = publicationOf(namespace, data, options, info)
     if (publication === undefined) return Effect.fail(notJson)
-    const refused = versionProblem(namespace, options, publication)
+    const refused = versionProblem(namespace, options, publication) ?? this.sizeProblem(publication)
     if (refused !== undefined) return Effect.fail(refused)
     const coalescer = namespace.coalesceWindow > 0 ? this.coalescers.get(namespace.name) : undefined
     return coalescer === undefined
@@ -100,17 +104,21 @@ export class Publisher {
     onDone: (error: ProtocolError | undefined) => string | undefined
   ): Effect.Effect<void, ProtocolError> {
     const publication = publicationOf(namespace, data, {}, info)
-    return publication === undefined
-      ? Effect.fail(notJson)
-      : underWay.start(
-        channel,
-        publication,
-        (exit) => {
-          if (Exit.isFailure(exit)) return onDone(internalError(Cause.squash(exit.cause)))
-          this.faults.worked()
-          return onDone(undefined)
-        }
-      )
+    if (publication === undefined) return Effect.fail(notJson)
+    const refused = this.sizeProblem(publication)
+    if (refused !== undefined) return Effect.fail(refused)
+    return underWay.start(channel, publication, (exit) => {
+      if (Exit.isFailure(exit)) return onDone(internalError(Cause.squash(exit.cause)))
+      this.faults.worked()
+      return onDone(undefined)
+    })
+  }
+
+  private sizeProblem({ data, tags }: BrokerPublish): ProtocolError | undefined {
+    const text = tags === undefined ? data : data + (stringify(tags) ?? "")
+    return isWithin(this.mostBytes, text)
+      ? undefined
+      : badRequest(`a publication has at most ${this.mostBytes} bytes, since outboxBytes is ${this.mostBytes + 1024}`)
   }
 
   /** Makes what joins the publications of a namespace. */
@@ -120,7 +128,7 @@ export class Publisher {
       Coalesce.make<BrokerPublish>({
         window: namespace.coalesceWindow,
         combine: (_, later) => later,
-        // Only the newest is kept, so that a channel that is busy does not end its window early.
+        // Only the newest is kept, so a channel that is busy does not end its window early.
         keyBytes: Number.MAX_SAFE_INTEGER,
         size: ({ data }) => data.length,
         publish: (channel, publication) =>

@@ -4,6 +4,7 @@
  * @since 1.0.0
  */
 import type { History } from "./Broker.js"
+import { areWithin } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 
 /**
@@ -57,6 +58,17 @@ export const cache = (since: StreamPosition, { position, publications }: History
     ? { position, publications: has ? [] : [newest], recovered: true }
     : { position, publications: [], recovered: has }
 }
+
+/**
+ * The same, if the publications have so many bytes or fewer; else nothing, which is told. More would not be sent, and the
+ * client would come back for it without end.
+ *
+ * @internal
+ */
+export const within = (bytes: number, start: Start): Start =>
+  start.publications.length === 0 || areWithin(bytes, start.publications)
+    ? start
+    : { position: start.position, publications: [], recovered: false }
 
 /**
  * Joins the start of a subscription with what came while it was made: each once, in order. `undefined`: something is

@@ -18,6 +18,7 @@ import { Heartbeat } from "./Heartbeat.js"
 import { Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
+import { Outgoing } from "./Outgoing.js"
 import { PresenceLease } from "./PresenceLease.js"
 import { disconnects, errors, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
 import * as ProtocolCommand from "./ProtocolCommand.js"
@@ -37,9 +38,8 @@ type Asked = Exclude<ProtocolCommand.Command, { _tag: "pong" }>
 const patience = 5000
 
 /** @internal */
-export class Session {
+export class Session extends Outgoing {
   readonly client: string = globalThis.crypto.randomUUID()
-  readonly connection: Connection
   readonly node: Node
   /** Who the client is, once that is known. */
   credentials: Credentials = { user: "", clientRefresh: false, subscriptions: new Map() }
@@ -49,16 +49,13 @@ export class Session {
   private readonly staleAt: number
   private readonly heartbeat = new Heartbeat()
   readonly presence: PresenceLease
-  private busy = false
-  /** Replies to the commands of one message, which leave together; `undefined` while there is but one. */
-  private batch: Array<string> | undefined = undefined
   private rates: RateLimits | undefined = undefined
   private readonly lock = new Lock()
   private underWay: UnderWay | undefined = undefined
 
   constructor(node: Node, connection: Connection) {
+    super(connection, node.hub.config.outboxBytes)
     this.node = node
-    this.connection = connection
     this.staleAt = node.now() + node.config.staleTimeout
     this.presence = new PresenceLease(this)
   }
@@ -87,26 +84,6 @@ export class Session {
     return { user: this.user, client: this.client, connInfo: this.credentials.info, chanInfo: subscription?.info }
   }
 
-  // --- what goes out
-
-  /** Sends a document of the protocol. What was said in one message's answer is sent first. */
-  push(document: string): void {
-    this.flush()
-    this.connection.unsafeSend(document)
-  }
-
-  reply(document: string): void {
-    if (this.batch === undefined) this.connection.unsafeSend(document)
-    else this.batch.push(document)
-  }
-
-  /** Sends the replies so far: before anything that must come after them, or that may take long. */
-  flush(): void {
-    if (this.batch === undefined || this.batch.length === 0) return
-    this.connection.unsafeSend(this.batch.join("\n"))
-    this.batch = []
-  }
-
   /** From here on it does not count among its user's. */
   close(reason: Disconnect): void {
     this.flush()
@@ -122,19 +99,12 @@ export class Session {
     const documents = text.indexOf("\n") < 0 ? undefined : text.split("\n")
     if (documents?.[documents.length - 1] === "") documents.pop()
     if (documents === undefined || documents.length === 1) return this.onDocument(documents?.[0] ?? text)
-    return Effect.suspend(() => {
-      this.batch = []
-      const wasRefused = this.state === "Refused"
-      // What a client sent behind a connect command that failed was meant for a connection that is not.
-      const handle = (document: string) =>
-        this.state === "Refused" && !wasRefused ? Effect.void : this.onDocument(document)
-      return Effect.forEach(documents, handle, { discard: true }).pipe(
-        Effect.ensuring(Effect.sync(() => {
-          this.flush()
-          this.batch = undefined
-        }))
-      )
-    })
+    const wasRefused = this.state === "Refused"
+    // What a client sent behind a connect command that failed was meant for a connection that is not.
+    return this.together(
+      documents,
+      (document) => this.state === "Refused" && !wasRefused ? Effect.void : this.onDocument(document)
+    )
   }
 
   private onDocument(document: string): Effect.Effect<void, Disconnect> {
@@ -179,20 +149,6 @@ export class Session {
     return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
   }
 
-  /** Code of the application may take its time: replies do not wait for it, and no pong is expected meanwhile. */
-  atLeisure<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.suspend(() => {
-      this.flush()
-      this.busy = true
-      return Effect.ensuring(
-        effect,
-        Effect.sync(() => {
-          this.busy = false
-        })
-      )
-    })
-  }
-
   /** One at a time of what changes subscriptions: the client's commands, and the server's. */
   exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return this.lock.with(effect)
@@ -204,6 +160,11 @@ export class Session {
    */
   change(effect: Effect.Effect<void>): Effect.Effect<void> {
     return this.lock.within(effect, patience, Effect.sync(() => this.close(disconnects.internal)))
+  }
+
+  /** As `change`, or `otherwise` if subscriptions are being changed: for what has time. */
+  ifFree(effect: Effect.Effect<void>, otherwise: () => void): Effect.Effect<void> {
+    return this.lock.ifFree(effect, Effect.sync(otherwise))
   }
 
   /** The error, if the client does this too often. */
@@ -263,8 +224,9 @@ export class Session {
 
   private endExpired(unixTime: number): void {
     for (const subscription of this.subscriptions.values()) {
-      const { expireAt = Infinity, serverSide } = subscription
-      if (unixTime < expireAt + this.node.config.expiredDelay / 1000) continue
+      const { expireAt = Infinity, refreshable, serverSide } = subscription
+      const delay = refreshable || serverSide ? this.node.config.expiredDelay / 1000 : 0
+      if (unixTime < expireAt + delay) continue
       subscription.expireAt = undefined
       if (serverSide) return this.close(disconnects.subscriptionExpired)
       this.node.fork(this.change(Subscribing.take(subscription, unsubscribes.expired)))

@@ -69,7 +69,7 @@ const settle = (subscription: Subscription, grant: Grant, params: Asked | undefi
 const failed = (error: BrokerError): ProtocolError => internalError(error)
 
 // `fnUntraced` where many clients come by: a generator that is made anew for each costs V8 a hidden class.
-const readStart = Effect.fnUntraced(function*(subscription: Subscription, params: Asked | undefined) {
+const readStart = Effect.fnUntraced(function*(subscription: Subscription, params: Asked | undefined, room: number) {
   const { channel, namespace, recoverable } = subscription
   const { node } = subscription.session
   const isCache = namespace.recoveryMode === "cache"
@@ -81,29 +81,36 @@ const readStart = Effect.fnUntraced(function*(subscription: Subscription, params
   }
   if (isCache) {
     const history = yield* node.read(channel, namespace, { limit: 1, reverse: true })
-    return { start: Recovery.cache(since, history), recovering, from: undefined }
+    return { start: Recovery.within(room, Recovery.cache(since, history)), recovering, from: undefined }
   }
   const limit = node.config.recoveryLimit
   const history = yield* node.read(channel, namespace, { since, limit: limit === Infinity ? undefined : limit })
-  return { start: Recovery.stream(since, history), recovering, from: since.offset }
+  return { start: Recovery.within(room, Recovery.stream(since, history)), recovering, from: since.offset }
 })
 
 /**
- * Everything up to the reply. Whatever its outcome, `release` undoes it.
+ * Everything up to the reply. Of what the client missed it has `room` bytes, or nothing: then the client is told so.
+ * Whatever its outcome, `release` undoes it.
  *
  * @internal
  */
 export const prepare: (
   subscription: Subscription,
   grant: Grant,
-  params: Asked | undefined
-) => Effect.Effect<Prepared, ProtocolError | Disconnect> = Effect.fnUntraced(function*(subscription, grant, params) {
+  params: Asked | undefined,
+  room: number
+) => Effect.Effect<Prepared, ProtocolError | Disconnect> = Effect.fnUntraced(function*(
+  subscription,
+  grant,
+  params,
+  room
+) {
   const { node } = subscription.session
   settle(subscription, grant, params)
   yield* Effect.mapError(node.members.join(subscription), failed)
   if (subscription.option("presence", grant.override)) yield* addPresence(subscription)
   const found = subscription.positioned
-    ? yield* readStart(subscription, params)
+    ? yield* readStart(subscription, params, room)
     : { start: undefined, recovering: false, from: undefined }
   if (found.recovering && found.start?.recovered === false && params?.rejectUnrecovered === true) {
     return yield* errors.unrecoverablePosition
@@ -140,7 +147,8 @@ export const commit = (
         recovered,
         publications: recovered ? missed : [],
         data: grant.data,
-        ttl: subscription.serverSide ? undefined : Expiry.ttlOf(grant.expireAt, session.node.unixTime())
+        // An SDK that is told of it, and has no token to renew, takes it for a mistake and does not come back.
+        ttl: subscription.refreshable ? Expiry.ttlOf(grant.expireAt, session.node.unixTime()) : undefined
       })
       begun.push(() => {
         subscription.start(whole?.position ?? { offset: 0, epoch: "" })
@@ -258,18 +266,20 @@ export const give = (
     const subscription = new Subscription(session, channel, namespace, true)
     subscriptions.set(channel, subscription)
     const asked = since === undefined ? undefined : { ...nothing, recover: true, recoverable: true, since }
-    return Effect.flatMap(prepare(subscription, grant, asked), (prepared) =>
-      commit(session, [prepared], (results) => {
-        const result = results.get(channel)
-        if (result === undefined) return
-        session.push(pushes.subscribe(channel, result))
-        for (const missed of result.publications) session.push(pushes.publication(channel, missed))
-      })).pipe(
-        Effect.tapErrorCause(() => release(subscription)),
-        Effect.catchAll((error) =>
-          error._tag === "Disconnect"
-            ? Effect.sync(() => session.close(error))
-            : node.faults.complain("subscribe", error)
-        )
+    const room = session.roomFor([grant])
+    const tell = (results: ReadonlyMap<string, SubscribeResult>) => {
+      const result = results.get(channel)
+      if (result === undefined) return
+      session.push(pushes.subscribe(channel, result))
+      for (const missed of result.publications) session.push(pushes.publication(channel, missed))
+    }
+    return prepare(subscription, grant, asked, room).pipe(
+      Effect.flatMap((prepared) => commit(session, [prepared], tell)),
+      Effect.tapErrorCause(() => release(subscription)),
+      Effect.catchAll((error) =>
+        error._tag === "Disconnect"
+          ? Effect.sync(() => session.close(error))
+          : node.faults.complain("subscribe", error)
       )
+    )
   })

@@ -46,6 +46,8 @@ export class Subscription {
   joined = false
   /** Seconds of Unix time. */
   expireAt: number | undefined = undefined
+  /** Whether the client can put that off, with another token. */
+  refreshable = false
   info: unknown = undefined
   /** What a handler acquired for it. */
   scope: Scope.CloseableScope | undefined = undefined

@@ -50,6 +50,13 @@ export interface KeyOptions {
  */
 export class KeysUnavailable extends Error {
   override readonly name = "KeysUnavailable"
+  /** Whether nothing new was found out: no key set was fetched for it. */
+  readonly isKnown: boolean
+
+  constructor(message: string, options: { readonly cause?: unknown; readonly isKnown?: boolean } = {}) {
+    super(message, options)
+    this.isKnown = options.isKnown ?? false
+  }
 }
 
 /** @internal */
@@ -162,7 +169,9 @@ const remoteKeys = (url: URL, options: KeyOptions) =>
     let fetches = 0
     let pausedUntil = -Infinity
     const load: FetchImplementation = async (href, init) => {
-      if (clock.unsafeCurrentTimeMillis() < pausedUntil) throw new KeysUnavailable("The last fetch of the JWKS failed.")
+      if (clock.unsafeCurrentTimeMillis() < pausedUntil) {
+        throw new KeysUnavailable("The last fetch of the JWKS failed.", { isKnown: true })
+      }
       try {
         const response = await fetch(href, { ...init, signal: AbortSignal.any([init.signal, closing.signal]) })
         if (response.status !== 200) throw new KeysUnavailable(`The JWKS came with status ${response.status}.`)
@@ -184,7 +193,9 @@ const remoteKeys = (url: URL, options: KeyOptions) =>
       } catch (error) {
         // Without a fetch of its own an unknown key may be one that is new: the client is to ask again.
         if (error instanceof JWKSNoMatchingKey && fetches === before) {
-          throw new KeysUnavailable("The token's key is not in the JWKS, which was fetched a moment ago.")
+          throw new KeysUnavailable("The token's key is not in the JWKS, which was fetched a moment ago.", {
+            isKnown: true
+          })
         }
         throw error instanceof JWKSTimeout ? new KeysUnavailable("The JWKS did not come in time.") : error
       }

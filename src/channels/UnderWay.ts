@@ -5,7 +5,6 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import type { Connection } from "../core/Connection.js"
 import { Signal } from "../core/Signal.js"
 import type { Broker, BrokerError, BrokerPublish } from "./Broker.js"
 
@@ -16,7 +15,7 @@ const mostUnits = 256 * 1024
 /** Whom the replies are for: `reply` is for the command that is being handled. */
 interface Client {
   readonly reply: (document: string) => void
-  readonly connection: Pick<Connection, "unsafeSend">
+  readonly tell: (document: string) => void
 }
 
 /**
@@ -87,7 +86,7 @@ export class UnderWay {
   private readonly flush = (): void => {
     const { answers } = this
     this.answers = []
-    this.client.connection.unsafeSend(answers.join("\n"))
+    this.client.tell(answers.join("\n"))
     this.changed.notify()
   }
 }

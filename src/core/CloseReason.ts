@@ -103,14 +103,16 @@ export type CloseWords = { readonly [Name in keyof typeof reasons]?: CloseWith |
 const names = Object.keys(reasons) as Array<keyof typeof reasons>
 
 /**
- * The reason in the words of a protocol, if that has some for it.
+ * The reason in the words of a protocol, if that has some for it that can be sent.
  *
  * @internal
  */
 export const reworded = (reason: CloseReason, words: CloseWords): CloseReason => {
   const name = names.find((name) => reasons[name] === reason)
   const said = name === undefined ? undefined : words[name]
-  return said === undefined ? reason : new CloseReason({ by: reason.by, code: said.code, reason: said.reason ?? "" })
+  return said === undefined || !isSendable(said.code)
+    ? reason
+    : new CloseReason({ by: reason.by, code: said.code, reason: truncate(said.reason ?? "") })
 }
 
 /**

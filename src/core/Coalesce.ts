@@ -38,7 +38,10 @@ export interface Options<A, R = never> {
    * Defaults to `false`.
    */
   readonly leading?: boolean | undefined
-  /** The size of a message. Defaults to the length of text or bytes, and of the JSON of anything else. */
+  /**
+   * The size of a message, joined or not. Defaults to the length of text or bytes, and of the JSON of anything else, and
+   * for joined messages to the sum of their parts.
+   */
   readonly size?: ((message: A) => number) | undefined
   /** Pending under one key. A message that would exceed it ends the window early. Defaults to 65536. */
   readonly keyBytes?: number | undefined
@@ -70,6 +73,8 @@ interface Window<A> {
   readonly due: number
   readonly messages: Array<A>
   bytes: number
+  /** Of the last message. */
+  lastBytes: number
 }
 
 /** What a window costs beside its key and messages, so that a flood of keys is bounded too. */
@@ -136,7 +141,7 @@ export const make = <A, R = never>(
     const now = (): number => Number(clock.unsafeCurrentTimeNanos() / 1_000_000n)
 
     const open = (key: string): Window<A> => {
-      const window = { key, due: now() + length, messages: [], bytes: key.length + overhead }
+      const window = { key, due: now() + length, messages: [], bytes: key.length + overhead, lastBytes: 0 }
       windows.set(key, window)
       pendingBytes += window.bytes
       changed.notify()
@@ -168,16 +173,23 @@ export const make = <A, R = never>(
 
     const add = (key: string, message: A): void => {
       const bytes = size(message)
-      const before = windows.get(key)
-      if (before !== undefined && before.bytes + bytes > keyBytes) flush(before)
+      const opened = windows.get(key)
+      if (opened !== undefined && opened.bytes + bytes > keyBytes) flush(opened)
       const found = windows.get(key)
       const window = found ?? open(key)
       const last = window.messages.length - 1
       const earlier = window.messages[last]
-      if (earlier !== undefined && canCombine(earlier, message)) window.messages[last] = combine(earlier, message)
-      else window.messages.push(message)
-      window.bytes += bytes
-      pendingBytes += bytes
+      const before = window.bytes
+      if (earlier !== undefined && canCombine(earlier, message)) {
+        const joined = window.messages[last] = combine(earlier, message)
+        window.bytes -= window.lastBytes
+        window.lastBytes = options.size?.(joined) ?? window.lastBytes + bytes
+      } else {
+        window.messages.push(message)
+        window.lastBytes = bytes
+      }
+      window.bytes += window.lastBytes
+      pendingBytes += window.bytes - before
       if (ended || leading && found === undefined) end(window)
       for (const oldest of windows.values()) {
         if (pendingBytes <= totalBytes) return

@@ -12,8 +12,8 @@ import type { ConnectionClosed } from "./HubError.js"
 import type { Handshake } from "./Transport.js"
 
 /**
- * One peer, as its handler and the application see it. All operations are safe at any time: after the end, `send`
- * returns `false` and `join` does nothing.
+ * One peer, as its handler and the application see it. All operations are safe at any time: once the peer is gone or was
+ * sent a close frame `send` returns `false`, and after the end `join` does nothing.
  *
  * @since 1.0.0
  * @category models
@@ -22,7 +22,10 @@ export interface Connection<out P = unknown> {
   /** Unique within the hub, never used twice. */
   readonly id: number
   readonly handshake: Handshake<P>
-  /** Closed when the handler has ended and the socket is gone: for what must be cleaned up after that. */
+  /**
+   * Closed when the handler has ended and the socket is gone, with the exit of the handler: for what must be cleaned up
+   * after that.
+   */
   readonly scope: Scope.Scope
   /**
    * Received messages in order; ends when no more will come. Messages that arrived before the peer left are still
@@ -39,12 +42,18 @@ export interface Connection<out P = unknown> {
   readonly discard: Effect.Effect<void>
   /**
    * Sends to this peer, after what was sent before; unlike what `hub.send` and `publish` send, it does not wait for the
-   * greeting, of which it is part. Returns whether the message was accepted: not if the connection has
-   * ended or its outbox is full. Never waits for the peer.
+   * greeting, of which it is part. Returns whether the message was accepted: not if the outbox is full, the socket is gone,
+   * or the close frame comes next. After an end that the hub or the application decided, and before the close frame, it still
+   * is, and goes out as far as the rest of the outbox does. Never waits for the peer.
    */
   readonly send: (message: Frame.Message | Frame.Frame) => Effect.Effect<boolean>
   /** As `send`, for synchronous code such as callbacks. */
   readonly unsafeSend: (message: Frame.Message | Frame.Frame) => boolean
+  /**
+   * Writes what was sent in this turn, and completes when the socket has taken all, or is gone. For those who send much:
+   * with it between messages no outbox overflows, and the peer sets the pace.
+   */
+  readonly flush: Effect.Effect<void>
   readonly join: (topic: string) => Effect.Effect<void>
   readonly leave: (topic: string) => Effect.Effect<void>
   /** Ends the connection: its handler is interrupted, what was sent is flushed, then the close frame goes out. */

@@ -42,7 +42,10 @@ export interface HandlerOptions<P, E, E1, R1> {
   readonly greeting?: Handler<P, E1, R1> | undefined
   /** The close code and reason for a failure. Defaults to 1011; `Disconnect` and `ConnectionClosed` need none. */
   readonly onFailure?: ((error: E | E1) => Disconnect) | undefined
-  /** Codes and texts of the handler's own protocol, for ends that the hub decides. */
+  /**
+   * Codes and texts of the handler's own protocol, for ends that the hub decides. A code that cannot be sent is an error of
+   * the mount; the hub itself ignores such an entry. Texts are cut to 123 bytes.
+   */
   readonly closeWith?: CloseWords | undefined
 }
 

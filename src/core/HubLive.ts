@@ -149,7 +149,7 @@ export const make = (
           }))
       )
 
-    const fanOut = (
+    const deliver = (
       to: Iterable<LiveConnection>,
       message: Frame.Message | Frame.Frame,
       options: PublishOptions | undefined
@@ -164,6 +164,11 @@ export const make = (
       }
       HubMetrics.messagesOut.unsafeUpdate(reached, [])
       HubMetrics.bytesOut.unsafeUpdate(reached * frame.size, [])
+      return reached
+    }
+
+    const fanOut: typeof deliver = (to, message, options) => {
+      const reached = deliver(to, message, options)
       HubMetrics.fanOut.unsafeUpdate(reached, [])
       return reached
     }
@@ -206,20 +211,17 @@ export const make = (
       })
     ))
 
+    const open = () =>
+      events.state === "Starting" && events.enter("Open")
     if (ready === undefined) {
-      events.enter("Open")
-    } else {
-      yield* Effect.forkScoped(Effect.interruptible(Effect.zipRight(
-        ready,
-        Effect.sync(() =>
-          events.state === "Starting" && events.enter("Open")
-        )
-      )))
-    }
+      open()
+    } else yield* Effect.forkScoped(Effect.interruptible(Effect.zipRight(ready, Effect.sync(open))))
     if (config.heartbeatInterval > 0) {
       yield* Effect.forkScoped(Effect.interruptible(heartbeats))
     }
-    yield* Effect.addFinalizer(() => Effect.zipRight(drain, Effect.sync(() => events.enter("Closed"))))
+    yield* Effect.addFinalizer(() =>
+      Effect.zipRight(drain, Effect.sync(() => events.enter("Closed")))
+    )
 
     const using = <A>(id: number, use: (connection: LiveConnection) => A, otherwise: A): Effect.Effect<A> =>
       Effect.sync(() => {
@@ -238,7 +240,7 @@ export const make = (
           return refused === undefined ? Effect.void : Effect.fail(refused)
         }),
       unsafeRefusal: refusal,
-      send: (id, message) => using(id, (connection) => fanOut([connection], message, undefined) === 1, false),
+      send: (id, message) => using(id, (connection) => deliver([connection], message, undefined) === 1, false),
       publish: (topic, message, options) => Effect.sync(() => fanOut(topics.of(topic), message, options)),
       unsafePublish: (topic, message, options) => fanOut(topics.of(topic), message, options),
       broadcast: (message, options) => Effect.sync(() => fanOut(registry.connections.values(), message, options)),
@@ -261,7 +263,14 @@ export const make = (
       drain,
       drainWhere: (filter) => registry.drain(filter, onBatch, runHooks),
       beforeDrain: (effect) =>
-        Effect.acquireRelease(Effect.sync(() => hooks.add(effect)), () => Effect.sync(() => hooks.delete(effect))),
+        Effect.suspend(() => {
+          // One of its own for each call: two may register the same effect, and one of them leave.
+          const hook = Effect.suspend(() => effect)
+          return Effect.acquireRelease(
+            Effect.sync(() => hooks.add(hook)),
+            () => Effect.sync(() => hooks.delete(hook))
+          )
+        }),
       state: Effect.sync(() => events.state),
       events: Stream.unwrapScoped(events.subscribe),
       subscribe: events.subscribe

@@ -77,7 +77,7 @@ export const bytesOut = counter("bytes_out_total", "Bytes of the frames accepted
 
 /**
  * Frames that were not delivered because an outbox was full, by what became of them: `dropped`, `conflated`, or
- * `disconnected` (the backlog of a slow consumer that was closed).
+ * `disconnected` (the one that closed a slow consumer; the backlog that is given up with it is {@link undelivered}).
  *
  * @since 1.0.0
  * @category metrics
@@ -116,7 +116,7 @@ export const rateLimited = counter("rate_limited_total", "Inbound messages refus
 export const refusals = byTag<string>(counter("handshake_refusals_total", "Handshakes refused"), "reason")
 
 /**
- * Connections that a publish or broadcast reached.
+ * Connections that a publish or broadcast reached. A message to one connection is neither.
  *
  * @since 1.0.0
  * @category metrics

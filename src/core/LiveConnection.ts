@@ -86,12 +86,19 @@ export class LiveConnection<out P = unknown> extends Traffic implements Connecti
   }
 
   unsafeSend(message: Frame.Message | Frame.Frame): boolean {
-    if (this.status._tag === "Sealed" || this.status._tag === "Closed") return false
+    if (this.gone || this.status._tag === "Sealed" || this.status._tag === "Closed") return false
     const frame = Frame.make(message)
     if (!this.outbox.offerNow(frame)) return false
     HubMetrics.messagesOut.unsafeUpdate(1, [])
     HubMetrics.bytesOut.unsafeUpdate(frame.size, [])
     return true
+  }
+
+  get flush(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.outbox.flush()
+      return this.changed.until(() => !this.outbox.isBehind || this.gone)
+    })
   }
 
   get join() {
@@ -210,7 +217,7 @@ export class LiveConnection<out P = unknown> extends Traffic implements Connecti
 
   private get closeScope(): Effect.Effect<void> {
     return Effect.catchAllCause(
-      Scope.close(this.scope, Exit.void),
+      Scope.close(this.scope, this.fiber.unsafePoll() ?? Exit.void),
       (cause) =>
         Effect.logError("A finalizer of a connection failed", cause).pipe(
           Effect.annotateLogs({ package: "effect-ws-hub", connection: this.id })

@@ -72,6 +72,7 @@ export abstract class Traffic implements TransportEvents, OutboxEvents {
 
   /** The greeting is done: what others sent meanwhile follows it. */
   greeted(): void {
+    this.overflowing = false
     this.outbox.release()
   }
 
@@ -134,6 +135,7 @@ export abstract class Traffic implements TransportEvents, OutboxEvents {
 
   onTaken(): void {
     if (!this.paused || this.inbox.bytes > this.host.config.inboxBytes / 2) return
+    this.refill()
     this.paused = false
     this.heard = true
     this.transport.resume()
@@ -142,6 +144,7 @@ export abstract class Traffic implements TransportEvents, OutboxEvents {
   /** The write pump: while the peer is behind, a fiber writes the backlog whenever the socket has drained. */
   onBehind(): void {
     this.drained = false
+    this.overflowing = false
     const pump = Effect.whileLoop({
       while: () => this.outbox.isBehind && !this.gone,
       body: () => this.changed.until(() => this.drained || this.gone || !this.outbox.isBehind),
@@ -164,18 +167,27 @@ export abstract class Traffic implements TransportEvents, OutboxEvents {
     if (outcome === "disconnected") this.end(reasons.slowConsumer)
   }
 
+  /**
+   * Fills the peer's token bucket, up to the burst; and beyond it while the hub does not read, since what the peer sends
+   * meanwhile arrives at once when it reads again. That is kept until it is used.
+   */
+  private refill(): void {
+    const { messageBurst, messagesPerSecond } = this.host.config
+    const now = this.host.now()
+    const most = this.paused ? Infinity : Math.max(messageBurst, this.tokens)
+    this.tokens = Math.min(most, this.tokens + (now - this.refilledAt) * messagesPerSecond / 1000)
+    this.refilledAt = now
+  }
+
   /** Takes one from the peer's token bucket, or applies the rate limit. */
   private admit(): boolean {
-    const { messageBurst, messagesPerSecond, rateLimit } = this.host.config
-    const now = this.host.now()
-    this.tokens = Math.min(messageBurst, this.tokens + (now - this.refilledAt) * messagesPerSecond / 1000)
-    this.refilledAt = now
+    this.refill()
     if (this.tokens >= 1) {
       this.tokens--
       return true
     }
     HubMetrics.rateLimited.unsafeUpdate(1, [])
-    if (rateLimit === "close") this.end(reasons.rateLimit)
+    if (this.host.config.rateLimit === "close") this.end(reasons.rateLimit)
     return false
   }
 }

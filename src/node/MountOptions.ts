@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import { BlockList, isIP } from "node:net"
 import * as Zlib from "node:zlib"
 import type { PerMessageDeflateOptions } from "ws"
-import { type CloseWords, isSendable } from "../core/CloseReason.js"
+import { type CloseWords, isSendable, reasons } from "../core/CloseReason.js"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { InvalidOption } from "../core/HubError.js"
 
@@ -155,6 +155,11 @@ const compression = (
   )
 
 const closeWith = (given: CloseWords | undefined): Effect.Effect<void, InvalidOption> => {
+  const unknown = Object.keys(given ?? {}).find((key) => !Object.hasOwn(reasons, key))
+  if (unknown !== undefined) {
+    const expected = `one of ${Object.keys(reasons).join(", ")}`
+    return new InvalidOption({ key: `closeWith.${unknown}`, expected, actual: unknown })
+  }
   const wrong = Object.entries(given ?? {}).find(([, said]) => said !== undefined && !isSendable(said.code))
   return wrong === undefined ? Effect.void : new InvalidOption({
     key: `closeWith.${wrong[0]}`,

@@ -58,8 +58,9 @@ export class Guard extends Context.Tag("effect-ws-hub/NodeGuard")<Guard, {
  * Makes an HTTP server for `NodeHttpServer.layer` that is safe to upgrade on, from its first connection: a reset in any
  * phase of a handshake is survived, also while middleware runs; before an application is mounted, and after it was
  * unmounted, every request and upgrade is answered 503 with `Retry-After`; what is no request is refused with 400, headers
- * that are too large with 431, and headers that come too slowly with 408, each with a sentence; and closing the server
- * does not wait for requests that do not end. Throws a `RangeError` for an option that is no time.
+ * that are too large with 431, and headers that come too slowly with 408, each with a sentence; an upgrade that does not
+ * wait for the answer to an earlier request ends its connection; and closing the server does not wait for requests that do
+ * not end. Throws a `RangeError` for an option that is no time.
  *
  * @since 1.0.0
  * @category constructors
@@ -85,6 +86,7 @@ const make = (options: GuardOptions.Options): { readonly server: Http.Server; re
   server.emit = (event: string, ...args: Array<unknown>): boolean => {
     if (event !== "upgrade") return emit(event, ...args)
     const [request, socket, head] = args as [Http.IncomingMessage, Duplex, Buffer]
+    if (UnreadableRequest.cutOff(request)) return true
     HandshakeSocket.keepHead(request, head)
     const upgrade = mounts.get(request.url?.split("?", 1)[0] ?? "")?.at(-1)
     if (upgrade !== undefined) {

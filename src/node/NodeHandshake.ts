@@ -4,6 +4,9 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
@@ -95,6 +98,9 @@ export const make = <P, E, R, E1, R1>(
       HandshakeSocket.answer(socket, Refusal.make("malformed", 400, message))
     })
     const Facts = makeFacts()
+    const { handshakeTimeout } = hub.config
+    // Acquired before the drain, so released after it.
+    const authorisations = yield* FiberSet.make<unknown, unknown>()
     let handshakes = 0
     let unmounted = false
     yield* Effect.addFinalizer(() => {
@@ -109,13 +115,27 @@ export const make = <P, E, R, E1, R1>(
       return refused === undefined ? undefined : Refusal.of(refused)
     }
 
+    /** What is left of the handshake's time, in milliseconds. */
+    const timeLeft = (request: IncomingMessage): number =>
+      handshakeTimeout === 0 ? Infinity : handshakeTimeout - HandshakeSocket.spent(request.socket)
+
+    /** Who is interrupted does not wait for an effect that cannot be: the end of the mount does. */
+    const apart = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.uninterruptible(Effect.flatMap(
+        FiberSet.run(authorisations, Effect.interruptible(effect)),
+        (fiber) =>
+          Effect.onInterrupt(
+            Effect.interruptible(Fiber.join(fiber)),
+            () => Fiber.interruptAsFork(fiber, FiberId.none)
+          )
+      ))
+
     /** Within what is left of the handshake's time. */
     const timely = <A, R>(
       request: IncomingMessage,
       effect: Effect.Effect<A, Refusal.Refused, R>
     ): Effect.Effect<A, Refusal.Refused | Refusal.TooSlow, R> => {
-      const { handshakeTimeout } = hub.config
-      const duration = Math.max(0, handshakeTimeout - HandshakeSocket.spent(request.socket))
+      const duration = Math.max(0, timeLeft(request))
       return handshakeTimeout === 0
         ? effect
         : Effect.timeoutFail(effect, { duration, onTimeout: () => new Refusal.TooSlow() })
@@ -139,25 +159,27 @@ export const make = <P, E, R, E1, R1>(
       })
     }
 
-    const forbidden = (request: IncomingMessage): Refusal.Refusal | undefined =>
-      HandshakeRules.forbidden(request, origins, subprotocols)
+    /** Why this request is not upgraded, as far as its head tells. */
+    const refusal = (request: IncomingMessage, address: Option.Option<string>): Refusal.Refusal | undefined =>
+      HandshakeRules.forbidden(request, origins, subprotocols) ??
+        (timeLeft(request) > 0 ? notNow(address, handshakes) : Refusal.of(new Refusal.TooSlow()))
 
     return {
       now: (request, claim) => {
         const address = HandshakeRules.addressOf(request, trustedProxies)
-        return forbidden(request) ?? notNow(address, handshakes) ?? upgrade(request, address, undefined, claim)
+        return refusal(request, address) ?? upgrade(request, address, undefined, claim)
       },
       authorized: (request, authorize, claim) =>
         Effect.suspend(() => {
           const address = HandshakeRules.addressOf(request, trustedProxies)
-          const refused = forbidden(request) ?? notNow(address, handshakes)
+          const refused = refusal(request, address)
           if (refused !== undefined) return Effect.succeed(refused)
           return Effect.acquireUseRelease(
             Effect.sync(() => handshakes++),
             () =>
               whileThere(
                 request.socket,
-                Effect.withSpan(timely(request, Effect.interruptible(authorize)), "NodeUpgrade.authorize")
+                Effect.withSpan(timely(request, apart(authorize)), "NodeUpgrade.authorize")
               ).pipe(
                 Effect.match({
                   onFailure: Refusal.of,

@@ -62,6 +62,8 @@ class NodeTransport<out P> implements Transport<P> {
   private gone = false
   /** Compressed messages on their way. */
   private unsent = 0
+  /** Whether one of them was too much, so that the drain is to be told: it is a sign of life. */
+  private behind = false
   private readonly ws: WebSocket
   private readonly socket: Duplex
   private readonly compressed: boolean
@@ -131,13 +133,16 @@ class NodeTransport<out P> implements Transport<P> {
     }
     this.unsent += batch.count
     for (const frame of batch.frames) this.ws.send(frame.payload, { binary: frame.binary }, this.sent)
-    return this.ws.bufferedAmount < this.socket.writableHighWaterMark
+    if (this.ws.bufferedAmount >= this.socket.writableHighWaterMark) this.behind = true
+    return !this.behind
   }
 
-  /** A compressed message has left, or is lost: tell the connection once all have. */
+  /** A compressed message has left, or is lost: tell a connection that waits once all have. */
   private readonly sent = (error?: Error | null): void => {
     if (error || this.socket.destroyed) HubMetrics.undelivered("out").unsafeUpdate(1, [])
-    if (--this.unsent === 0) this.events.onDrain()
+    if (--this.unsent > 0 || !this.behind) return
+    this.behind = false
+    this.events.onDrain()
   }
 
   bufferedBytes(): number {
@@ -163,7 +168,6 @@ class NodeTransport<out P> implements Transport<P> {
   }
 
   terminate(): void {
-    this.frames.abandon()
     this.ws.terminate()
   }
 }

@@ -22,6 +22,7 @@ import type * as MountOptions from "./MountOptions.js"
 import * as NodeGuard from "./NodeGuard.js"
 import * as NodeHandshake from "./NodeHandshake.js"
 import * as Refusal from "./Refusal.js"
+import * as UnreadableRequest from "./UnreadableRequest.js"
 
 export {
   /**
@@ -63,6 +64,8 @@ type Mount<R, RA> = Effect.Effect<
 /** Says that the response is claimed; what the peer got is the answer of `ws`. */
 const switched = HttpServerResponse.empty({ status: 101 })
 
+const responseOf = (refusal: Refusal.Refusal) => HttpServerResponse.text(refusal.message, refusal)
+
 /**
  * Makes the handler of a route (or a whole `HttpApp`) that upgrades requests and hands their sockets to the hub. The
  * route answers when the peer is connected; from then on the connection is in the hub's care. What the connection's
@@ -99,8 +102,13 @@ const mount = <P, E, R, E1, R1, RA>(
     (handshakes) =>
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const source = NodeHttpServerRequest.toIncomingMessage(request)
-        if (HandshakeRules.isUpgrade(source)) HandshakeSocket.protect(source.socket)
+        if (HandshakeRules.isUpgrade(source)) {
+          if (UnreadableRequest.cutOff(source)) return Effect.interrupt
+          HandshakeSocket.protect(source.socket)
+        }
+        let claimed = false
         const claim = () => {
+          claimed = true
           const response = NodeHttpServerRequest.toServerResponse(request)
           response.detachSocket(source.socket)
           response.end()
@@ -109,9 +117,12 @@ const mount = <P, E, R, E1, R1, RA>(
         const handshake = authorize === undefined
           ? Effect.sync(() => handshakes.now(source, claim))
           : handshakes.authorized(source, Effect.suspend(() => authorize(request)), claim)
-        return Effect.map(
-          handshake,
-          (refusal) => refusal === undefined ? switched : HttpServerResponse.text(refusal.message, refusal)
+        return handshake.pipe(
+          Effect.map((refusal) => refusal === undefined ? switched : responseOf(refusal)),
+          // A defect, since nothing else of an interrupted fiber is answered with. A peer that left is not refused.
+          Effect.onInterrupt(() =>
+            claimed || source.socket.destroyed ? Effect.void : Effect.die(responseOf(goingAway()))
+          )
         )
       })
   )

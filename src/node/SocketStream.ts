@@ -13,16 +13,10 @@ import type { ByteStream } from "../core/Transport.js"
 interface Handle {
   /** Negative once the socket is closed, and always on Windows. */
   readonly fd: number
-  /** Bytes that the socket has passed on. */
-  readonly bytesWritten: number
-  /** Those of them that the kernel has not taken. */
-  readonly writeQueueSize: number
 }
 
 const isHandle = (value: unknown): value is Handle =>
-  typeof value === "object" && value !== null && "fd" in value && typeof value.fd === "number" &&
-  "bytesWritten" in value && typeof value.bytesWritten === "number" &&
-  "writeQueueSize" in value && typeof value.writeQueueSize === "number"
+  typeof value === "object" && value !== null && "fd" in value && typeof value.fd === "number"
 
 /** Of a socket whose bytes go out as they are: nothing that encrypts them, counts them, or writes in another way. */
 const handleOf = (socket: Duplex): Handle | undefined =>
@@ -61,8 +55,6 @@ export class SocketStream implements ByteStream {
   private readonly socket: Duplex
   private readonly handle: Handle | undefined
   private isReady = false
-  /** How much of what the socket was given the kernel had taken in the end. */
-  private reached = 0
 
   constructor(socket: Duplex) {
     this.socket = socket
@@ -85,12 +77,6 @@ export class SocketStream implements ByteStream {
     return taken === bytes.length || this.pass(bytes, taken)
   }
 
-  /** The socket is about to be destroyed: looks how far the kernel has come. */
-  abandon(): void {
-    if (this.handle === undefined || this.socket.destroyed) return
-    this.reached = this.handle.bytesWritten - this.handle.writeQueueSize
-  }
-
   /** How many bytes the kernel took. */
   private take(bytes: Uint8Array): number {
     // Asked for at the last moment: that of a socket that was closed since may be another file's.
@@ -105,15 +91,15 @@ export class SocketStream implements ByteStream {
     }
   }
 
-  /** Gives the socket what the kernel did not take, and counts the frames that it does not get rid of. */
+  /**
+   * Gives the socket what the kernel did not take. Frames of it count as lost if the socket is destroyed meanwhile, though
+   * the kernel may have taken some of them: a write is done as a whole, and seldom more than 64 KiB.
+   */
   private pass(bytes: Uint8Array, taken: number): boolean {
-    const below = this.socket.write(taken === 0 ? bytes : bytes.subarray(taken), (error) => {
+    return this.socket.write(taken === 0 ? bytes : bytes.subarray(taken), (error) => {
       // Of a write that was under way when the socket was destroyed Node says that it is done.
       if (!error && !this.socket.destroyed) return
-      const lost = framesBehind(bytes, Math.max(taken, bytes.length - (end - this.reached)))
-      HubMetrics.undelivered("out").unsafeUpdate(lost, [])
+      HubMetrics.undelivered("out").unsafeUpdate(framesBehind(bytes, taken), [])
     })
-    const end = this.socket instanceof Socket ? this.socket.bytesWritten : Infinity
-    return below
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Requests that Node refuses before anyone sees them, as it cannot read them: they get a sentence too, and are counted.
+ * Requests that Node refuses before anyone sees them, as it cannot read them: they get a sentence too, and are counted. And
+ * those that nobody can answer.
  *
  * @since 1.0.0
  */
-import { maxHeaderSize, ServerResponse } from "node:http"
+import { type IncomingMessage, maxHeaderSize, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import * as HubMetrics from "../core/HubMetrics.js"
 import * as HandshakeSocket from "./HandshakeSocket.js"
@@ -42,4 +43,19 @@ export const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
     }
   }
   socket.destroy()
+}
+
+/**
+ * Destroys the socket of an upgrade that did not wait for the answer to an earlier request, and returns whether it did. Node
+ * lets go of such a socket: both answers would be written to it at once, and nobody would ever end it.
+ *
+ * @internal
+ */
+export const cutOff = (request: IncomingMessage): boolean => {
+  const response = responseOf(request.socket)
+  if (response === undefined || response.req === request) return false
+  HandshakeSocket.protect(request.socket)
+  HubMetrics.refusals("malformed").unsafeUpdate(1, [])
+  request.socket.destroy()
+  return true
 }

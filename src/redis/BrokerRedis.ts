@@ -118,12 +118,12 @@ class Node {
   }
 
   private send({ channel, payloads, stream, waiters }: Batch): void {
-    Metrics.published.unsafeUpdate(waiters.length, [])
     const content = payloads.join(separator)
     if (this.echo.isDue && this.channels.has(channel)) this.echo.sent(channel, content)
     if (stream === undefined) {
       return this.redis.unsafePublish(channel, encodePassing(content), (exit) => {
         if (Exit.isFailure(exit)) this.echo.forget(channel)
+        else Metrics.published.unsafeUpdate(waiters.length, [])
         const all = passed(exit)
         for (const done of waiters) done(all)
       }, waiters.length)
@@ -135,6 +135,7 @@ class Node {
       [...this.streamArgs(stream), content],
       (exit) => {
         if (Exit.isFailure(exit)) this.echo.forget(channel)
+        else Metrics.published.unsafeUpdate(waiters.length, [])
         if (waiters.length === 1 || Exit.isFailure(exit) || exit.value === undefined) {
           for (const done of waiters) done(exit)
           return
@@ -156,7 +157,10 @@ class Node {
     done: (exit: Published) => void
   ): void {
     const { redis, scripts } = this
-    Metrics.published.unsafeUpdate(1, [])
+    const answered = (exit: Published) => {
+      if (Exit.isSuccess(exit)) Metrics.published.unsafeUpdate(1, [])
+      done(exit)
+    }
     const outcome = idempotencyKey === undefined ? [] : [redis.key(channel, `i:${idempotencyKey}`)]
     const window = px(idempotencyWindow)
     if (stream === undefined) {
@@ -165,19 +169,19 @@ class Node {
         channel,
         outcome,
         [redis.key(channel), window, encodePassing(payload)],
-        done
+        answered
       )
     }
     const args = [...this.streamArgs(stream), window, payload]
     if (version === undefined) {
-      return redis.unsafeRun(scripts.appendOnce, channel, [...this.keys(channel), ...outcome], args, done)
+      return redis.unsafeRun(scripts.appendOnce, channel, [...this.keys(channel), ...outcome], args, answered)
     }
     redis.unsafeRun(
       scripts.appendVersion,
       channel,
       [...this.keys(channel), redis.key(channel, "v"), ...outcome],
       [...args, `${version.number}`, version.epoch],
-      done
+      answered
     )
   }
 

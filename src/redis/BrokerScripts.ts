@@ -28,6 +28,12 @@ if not m then
 end
 `
 
+/**
+ * Milliseconds that the position is kept of what was read and never published to: whoever may subscribe to channels of any
+ * name could fill Redis. Who is subscribed reads more often; who was away longer is not told that nothing was missed.
+ */
+const unusedTtl = 3_600_000
+
 /** The name of the pub/sub channel, which is that of `m` without its kind. */
 const channel = "string.sub(KEYS[1], 1, -3)"
 
@@ -142,11 +148,13 @@ export const history: RedisScript<History> = define({
   isRunBound: true,
   // KEYS: m, s. ARGV: run, candidate, size, metaTtl, since or '', limit or -1, 1 for reverse
   lua: `${position}
+local life = math.max(redis.call('PTTL', KEYS[2]), tonumber(ARGV[4]))
+if s == 0 then life = math.min(life, ${unusedTtl}) end
 if m then
-  redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[2]), tonumber(ARGV[4])))
+  redis.call('PEXPIRE', KEYS[1], life)
 else
   m = '0:' .. e
-  redis.call('SET', KEYS[1], m, 'PX', ARGV[4])
+  redis.call('SET', KEYS[1], m, 'PX', life)
 end
 local limit = tonumber(ARGV[6])
 local length = limit ~= 0 and redis.call('LLEN', KEYS[2]) or 0

@@ -27,7 +27,7 @@ export interface Part {
   readonly text: string
 }
 
-/** Characters of a part. Redis cuts a listener off for whom 8 MB have waited for a minute. */
+/** Characters of a part. Redis cuts a listener off for whom 8 MB have waited for a minute, or 32 MB at all. */
 const longest = 256 * 1024
 
 const parse = (message: string): ReadonlyArray<unknown> => {

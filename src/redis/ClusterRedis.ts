@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { BrokerError } from "../channels/Broker.js"
 import { type Answers, type Ask, Cluster, type Member } from "../channels/Cluster.js"
+import { encodeRefusal } from "../channels/Control.js"
 import { monotonic } from "../channels/ExpiringMap.js"
 import { Poll } from "../channels/Poll.js"
 import { InvalidOption } from "../core/HubError.js"
@@ -30,8 +31,22 @@ export interface ClusterRedisOptions {
   readonly lease?: Duration.DurationInput | undefined
 }
 
-/** Where the nodes are registered, and asked. No channel has such a name. */
-const registry = "\u0000nodes"
+/**
+ * Where the nodes are registered, and asked. No channel has this name, nor one that begins so: what stands before its `:`
+ * cannot be the name of a namespace. Otherwise a client could leave it, and the node would hear no other.
+ */
+const registry = "\u0000:nodes"
+
+/**
+ * Characters of an answer, at most. The parts of all answers are on their way to one listener, and Redis cuts it off
+ * when 32 MB wait for it.
+ */
+const longestAnswer = 4 * 1024 * 1024
+
+const bounded = (answer: string): string =>
+  answer.length > longestAnswer
+    ? encodeRefusal(`its answer has ${answer.length} characters, and at most ${longestAnswer} are sent`)
+    : answer
 
 /** Milliseconds until it is tried again, while Redis is away: at first, and at most. */
 const firstRetry = 50
@@ -195,7 +210,7 @@ class Nodes {
   private answer(member: Member, { id, inbox, request }: Messages.Request): Effect.Effect<void> {
     return Effect.flatMap(member.answer(request), (answer) =>
       Effect.forEach(
-        Messages.encodeAnswer({ id, from: member.uid, answer }),
+        Messages.encodeAnswer({ id, from: member.uid, answer: bounded(answer) }),
         (part) => this.redis.publish(inbox, part),
         { discard: true }
       )).pipe(

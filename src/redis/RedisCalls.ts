@@ -6,6 +6,7 @@
 import { RedisBound, unitsOf } from "./RedisBound.js"
 import type { Done } from "./RedisLink.js"
 import type { RedisConfig } from "./RedisOptions.js"
+import { afterReading, late } from "./RedisReading.js"
 import type { RedisShard } from "./RedisShard.js"
 import { slotCount } from "./RedisSlots.js"
 
@@ -187,7 +188,7 @@ export class RedisCalls {
     queue.isOpen = false
     queue.add(call)
     this.bound.add(call.weight, unitsOf(call.args))
-    call.timer ??= setTimeout(() => this.expire(call), call.deadline - performance.now())
+    call.timer ??= setTimeout(() => afterReading(() => this.expire(call)), call.deadline - performance.now())
   }
 
   private leave(call: Call, queue: Queue): void {
@@ -198,7 +199,7 @@ export class RedisCalls {
   private expire(call: Call): void {
     const queue = this.queues.get(call.slot)
     if (queue?.calls.includes(call) === true) this.leave(call, queue)
-    call.settle(call.reason ?? new Error(`Redis did not answer within ${this.config.commandTimeout} ms`), undefined)
+    call.settle(call.reason ?? late(this.config), undefined)
     this.advance(call.slot)
   }
 

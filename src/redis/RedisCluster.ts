@@ -102,7 +102,7 @@ export class RedisCluster implements RedisTopology {
       }, pause)
       const waiting = { name, done, timer }
       this.paused.add(waiting)
-    })
+    }, deadline)
   }
 
   unsubscribe(_: string, name: string): void {

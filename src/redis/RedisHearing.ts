@@ -8,6 +8,7 @@ import { attempt, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import { RedisLink } from "./RedisLink.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { late } from "./RedisReading.js"
 import { groupsOf, isMoved, nameOf, Subscription, type Waiter } from "./RedisSubscription.js"
 
 /**
@@ -72,7 +73,13 @@ export class RedisHearing {
     })
   }
 
-  subscribe(owner: string, name: string, done: Waiter): void {
+  /** Fails at the deadline: then nobody wants the name, unless somebody else waits for it. */
+  subscribe(
+    owner: string,
+    name: string,
+    done: Waiter,
+    deadline = performance.now() + this.config.commandTimeout
+  ): void {
     const found = this.subscriptions.get(name)
     if (found?.isHeard === true) return done(undefined)
     if (!this.link.isReady) return done(notConnected())
@@ -84,7 +91,10 @@ export class RedisHearing {
       subscription.state = "Joining"
       this.joining.push(subscription)
     } else if (subscription.state === "Live" && subscription.waiters.length === 0) this.returning.push(subscription)
-    subscription.waiters.push(done)
+    subscription.wait(done, deadline - performance.now(), () => {
+      if (subscription.waiters.length === 0) this.unsubscribe(name)
+      return late(this.config)
+    })
     this.flushing ??= setImmediate(this.flush)
   }
 

@@ -13,6 +13,7 @@ import { RedisBound, unitsOf } from "./RedisBound.js"
 import { attempt, connect, failure, openClient, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
+import { afterReading, late, reading } from "./RedisReading.js"
 
 /**
  * Called once: with an error, or with `undefined` and the reply.
@@ -116,7 +117,9 @@ export class RedisLink {
     pending.done(error, reply)
   }
 
-  private readonly expire = (): void => {
+  private readonly expire = (): void => afterReading(this.endOverdue)
+
+  private readonly endOverdue = (): void => {
     this.sweep = undefined
     const now = performance.now()
     for (const pending of this.pending) {
@@ -125,11 +128,11 @@ export class RedisLink {
         return
       }
       this.pending.delete(pending)
-      this.settle(pending, new Error(`Redis did not answer within ${this.config.commandTimeout} ms`), undefined)
+      this.settle(pending, late(this.config), undefined)
     }
   }
 
-  /** Gives the present connection up, and makes another. */
+  /** Gives the present connection up, or the attempt to make one, and makes another. */
   drop(reason: RedisFailure): void {
     if (this.present !== undefined) Deferred.unsafeDone(this.present, Effect.fail(reason))
   }
@@ -153,8 +156,9 @@ export class RedisLink {
   /** One connection, from its beginning until it is lost. */
   private get session(): Effect.Effect<never, RedisFailure> {
     return Effect.scoped(Effect.gen(this, function*() {
-      const server = yield* this.locate
+      // From here on it can be dropped: who is located may have been replaced before the answer is here.
       const lost = this.present = yield* Deferred.make<never, RedisFailure>()
+      const server = yield* Effect.raceFirst(this.locate, lost)
       const client = yield* openClient(server, this.config, lost, (closed) => this.leave(closed))
       yield* connect(client, this.config, lost)
       const use = Effect.gen(this, function*() {
@@ -182,12 +186,11 @@ export class RedisLink {
   /** A server that is stopped, or behind a wire that is cut, says nothing: not even that it is gone. */
   private watch(client: RedisClient): Effect.Effect<never, RedisFailure> {
     const { commandTimeout, pingInterval } = this.config
-    const ping = attempt(() => client.sendCommand(["PING"])).pipe(
-      Effect.timeoutFail({
-        duration: commandTimeout,
-        onTimeout: () => failure(`no sign of life within ${commandTimeout} ms`)
-      })
+    const silence = Effect.zipRight(
+      Effect.zipRight(Effect.sleep(commandTimeout), reading),
+      failure(`no sign of life within ${commandTimeout} ms`)
     )
+    const ping = Effect.raceFirst(attempt(() => client.sendCommand(["PING"])), silence)
     return Effect.forever(Effect.gen(this, function*() {
       yield* Effect.sleep(pingInterval)
       const before = performance.now()

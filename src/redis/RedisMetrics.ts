@@ -40,7 +40,7 @@ export const commands: (kind: string) => Metric.Metric.Histogram<number> = byKin
 )
 
 /**
- * Commands that failed, by their kind.
+ * Commands that failed, by their kind: also those that nobody waits for, such as renewals of presence.
  *
  * @since 1.0.0
  * @category metrics
@@ -51,12 +51,13 @@ export const errors: (kind: string) => Metric.Metric.Counter<number> = byKind(
 )
 
 /**
- * Publications that were sent to Redis; several of one channel may go in one command.
+ * Publications that Redis took, as its answers say: also those that it had already, by their idempotency key or version.
+ * Several of one channel may go in one command.
  *
  * @since 1.0.0
  * @category metrics
  */
-export const published = counter("published_total", "Publications sent to Redis")
+export const published = counter("published_total", "Publications that Redis took")
 
 /**
  * Messages heard, of all names.

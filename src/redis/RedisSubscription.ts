@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import { afterReading } from "./RedisReading.js"
 
 /**
  * Called once: with an error, or when it is subscribed.
@@ -30,6 +31,21 @@ export class Subscription {
   constructor(owner: string, name: string) {
     this.owner = owner
     this.name = name
+  }
+
+  /** Adds one who waits, for so many milliseconds; then it waits no longer, and is told of the error that `expire` returns. */
+  wait(done: Waiter, millis: number, expire: () => unknown): void {
+    const waiter: Waiter = (error) => {
+      clearTimeout(timer)
+      done(error)
+    }
+    const leave = () => {
+      if (!this.waiters.includes(waiter)) return
+      this.waiters = this.waiters.filter((other) => other !== waiter)
+      done(expire())
+    }
+    const timer = setTimeout(() => afterReading(leave), millis)
+    this.waiters.push(waiter)
   }
 
   /** Tells all who wait. */

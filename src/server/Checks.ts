@@ -25,6 +25,7 @@ const development = ({ client, development, host }: ServerConfig): ReadonlyArray
     )]
     : []
 
+/** Of one source: `Sources` drops the one of an earlier source. */
 const outbox = ({ client, limits }: Configuration): ReadonlyArray<Problem> => {
   const [queueMaxSize, outboxBytes] = [client?.queueMaxSize, limits?.outboxBytes]
   return queueMaxSize === undefined || outboxBytes === undefined || queueMaxSize === outboxBytes
@@ -35,10 +36,19 @@ const outbox = ({ client, limits }: Configuration): ReadonlyArray<Problem> => {
     )]
 }
 
+/** What a channel that is not there has no use for. What says the same as its default is no mistake. */
+const personalChannel = ({ client: { personalChannel } }: ServerConfig): ReadonlyArray<Problem> =>
+  personalChannel.enabled
+    ? []
+    : (["namespace", "singleConnection"] as const).filter((key) => Boolean(personalChannel[key])).map((key) =>
+      problem(`client.personalChannel.${key}`, "is for client.personalChannel.enabled: true.")
+    )
+
 /**
  * All that does not go together.
  */
 export const all = (config: ServerConfig, given: Configuration): ReadonlyArray<Problem> => [
   ...development(config),
+  ...personalChannel(config),
   ...outbox(given)
 ]

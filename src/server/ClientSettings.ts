@@ -30,7 +30,10 @@ const token = section("How tokens of clients are checked. Without a key there ar
 })
 
 const personalChannel = section("A channel for each user, to which the server subscribes the user's connections.", {
-  enabled: flag("Subscribes each user to a channel of their own", { group: "Clients", fallback: "false" }),
+  enabled: flag("Subscribes each user (without # or , in the id) to a channel of their own", {
+    group: "Clients",
+    fallback: "false"
+  }),
   namespace: text(
     "Namespace of these channels; empty for none",
     "the name of a namespace, or nothing",

@@ -113,7 +113,7 @@ const optionsOf = (flags: ReadonlyArray<Flag>) =>
 const toFlags = (flags: ReadonlyArray<Flag>, values: ReadonlyArray<ReadonlyArray<string>>): Flags =>
   new Map(flags.flatMap(({ variable }, index) => {
     const given = values[index] ?? []
-    return given.length === 0 ? [] : [[variable, given.join(",")] as const]
+    return given.length === 0 ? [] : [[variable, given] as const]
   }))
 
 /** What each command does with its options: those of settings by their variables, its own by their flags. */

@@ -3,7 +3,7 @@
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
-import { LineCounter, parseDocument } from "yaml"
+import { type ErrorCode, LineCounter, parseDocument, visit } from "yaml"
 import { syntaxError } from "./JsonSyntax.js"
 
 /**
@@ -37,16 +37,44 @@ export const parseJson = (name: string, text: string): ConfigFile => {
     : wrong(name, `${position(text, error.offset)}: ${error.message}.`)
 }
 
+/** Of these the library's own words quote the text, which may be a secret without quotes. */
+const quoting: Readonly<Partial<Record<ErrorCode, string>>> = {
+  BAD_COLLECTION_TYPE: "a tag that has no meaning here; a text that begins with ! must be in quotes",
+  BAD_DIRECTIVE: "a directive that has no meaning here; a text that begins with % must be in quotes",
+  BAD_DQ_ESCAPE: "an escape that YAML does not have; in single quotes a backslash stands for itself",
+  BAD_SCALAR_START: "a text that begins with this character must be in quotes",
+  RESOURCE_EXHAUSTION: "too deep",
+  TAG_RESOLVE_FAILED: "a tag that has no meaning here; a text that begins with ! must be in quotes",
+  UNEXPECTED_TOKEN: "something that cannot stand here; a text that begins with a special character must be in quotes"
+}
+
+/** Where the first alias stands that has no anchor. */
+const unresolved = (document: ReturnType<typeof parseDocument>): number | undefined => {
+  let found: number | undefined
+  visit(document, {
+    Alias: (_, alias) => {
+      if (alias.resolve(document) !== undefined) return undefined
+      found = alias.range?.[0]
+      return visit.BREAK
+    }
+  })
+  return found
+}
+
 /**
  * Reads YAML 1.2: one document, without tags of its own.
  */
 export const parseYaml = (name: string, text: string): ConfigFile => {
   const lineCounter = new LineCounter()
-  const document = parseDocument(text, { lineCounter, prettyErrors: false })
-  const problems = [...document.errors, ...document.warnings].map(({ message, pos: [start] }) => {
-    const { col, line } = lineCounter.linePos(start)
+  // A warning of its own, on stderr, would quote a key that is no text; the schema refuses such a key.
+  const document = parseDocument(text, { lineCounter, prettyErrors: false, logLevel: "error" })
+  const at = (offset: number, message: string) => {
+    const { col, line } = lineCounter.linePos(offset)
     return `line ${line}, column ${col}: ${message.replace(/\.$/, "")}.`
-  })
+  }
+  const problems = [...document.errors, ...document.warnings].map(({ code, message, pos: [start] }) =>
+    at(start, quoting[code] ?? message)
+  )
   if (problems.length > 0) return wrong(name, ...problems)
   try {
     // A file in which everything is a comment configures nothing.
@@ -54,8 +82,15 @@ export const parseYaml = (name: string, text: string): ConfigFile => {
     // An alias may refer to what it is in: that throws here.
     JSON.stringify(value)
     return { name, value, problems: [] }
-  } catch (error) {
-    return wrong(name, `${error instanceof Error ? error.message : String(error)}.`)
+  } catch {
+    // What was thrown quotes names.
+    const offset = unresolved(document)
+    return wrong(
+      name,
+      offset === undefined
+        ? "an alias refers to what it is in, or there are too many."
+        : at(offset, "an alias without an anchor before it; a text that begins with * must be in quotes")
+    )
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { randomBytes } from "node:crypto"
-import type { Flags } from "./Sources.js"
+import { type Flags, flagValue } from "./Sources.js"
 import { Unusable } from "./Unusable.js"
 
 /** What is random in a configuration. */
@@ -107,7 +107,7 @@ const secrets = Effect.sync((): Secrets => ({
  * A configuration with new secrets.
  */
 export const config = (flags: Flags): Effect.Effect<string, Unusable> => {
-  const format = flags.get("--format") ?? "yaml"
+  const format = flagValue(flags, "--format") ?? "yaml"
   const write = formats.get(format)
   return write === undefined
     ? new Unusable({ message: `--format: expected yaml or json, got ${JSON.stringify(format)}.` })

@@ -5,11 +5,8 @@ import * as Effect from "effect/Effect"
 import * as TokenSigner from "../channels/TokenSigner.js"
 import { millis } from "./Leaf.js"
 import type { ClientConfig } from "./ServerConfig.js"
-import type { Flags } from "./Sources.js"
+import { type Flags, flagValue } from "./Sources.js"
 import { Unusable } from "./Unusable.js"
-
-const list = (text: string | undefined) =>
-  (text ?? "").split(",").map((part) => part.trim()).filter((part) => part !== "")
 
 /**
  * A token for a connection, or with `--channel` for a subscription, for these flags. Why signing failed is not told, so
@@ -23,7 +20,7 @@ export const token = ({ token: { audience, hmacSecret, issuer } }: ClientConfig,
           "client.token.hmacSecret is not set, and tokens are signed with it: set it in the file or in HUB_CLIENT_TOKEN_HMAC_SECRET."
       })
     }
-    const ttlText = flags.get("--ttl") ?? "1 hour"
+    const ttlText = flagValue(flags, "--ttl") ?? "1 hour"
     const ttl = millis(/^\d+$/.test(ttlText) ? Number(ttlText) : ttlText)
     if (ttl === undefined || (ttl > 0 && ttl < 1000)) {
       return yield* new Unusable({
@@ -32,23 +29,23 @@ export const token = ({ token: { audience, hmacSecret, issuer } }: ClientConfig,
         }.`
       })
     }
-    const channel = flags.get("--channel")
-    const channels = list(flags.get("--channels"))
-    if (channel !== undefined && channels.length > 0) {
+    const channel = flagValue(flags, "--channel")
+    const channels = flags.get("--channels")
+    if (channel !== undefined && channels !== undefined) {
       return yield* new Unusable({
         message: "--channels: it is for the token of a connection, and --channel makes one for a subscription."
       })
     }
     const options = {
       secret: hmacSecret,
-      user: flags.get("--user") ?? "",
+      user: flagValue(flags, "--user") ?? "",
       expireIn: ttl === 0 ? undefined : ttl,
       audience,
       issuer
     }
     return yield* Effect.mapError(
       channel === undefined
-        ? TokenSigner.connection({ ...options, channels: channels.length === 0 ? undefined : channels })
+        ? TokenSigner.connection({ ...options, channels })
         : TokenSigner.subscription({ ...options, channel }),
       () => new Unusable({ message: "the token could not be signed with client.token.hmacSecret." })
     )

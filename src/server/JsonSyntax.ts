@@ -48,10 +48,11 @@ class Scanner {
     return this.text.charAt(this.offset)
   }
 
+  /** Tells what is there only if it is JSON's own: anything else may be the beginning of a secret. */
   expect(what: string): never {
     const found = this.next()
     const shown = found === "" ? "the end of the text" : JSON.stringify(found)
-    return this.fail(`expected ${what}, got ${shown}`)
+    return this.fail(`expected ${what}${/^[^{}[\],:"]/.test(found) ? "" : `, got ${shown}`}`)
   }
 
   string(what: string): string {

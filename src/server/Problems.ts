@@ -64,9 +64,21 @@ const shorten = (text: string) => text.length > 80 ? `${text.slice(0, 80)}...` :
 
 const shown = (actual: unknown): string => shorten(JSON.stringify(actual) ?? "nothing")
 
-/** What is at a path, as it was written; secrets are not shown. */
+/** Whether a path is that of a section in which there are secrets: what stands in its place may be one. */
+const hasSecrets = (path: Path): boolean =>
+  settings.some((setting) => setting.secret && path.every((key, index) => key === setting.path[index]))
+
+const kindOf = (actual: unknown): string => {
+  if (typeof actual === "string") return "a text"
+  if (typeof actual === "number") return "a number"
+  if (Array.isArray(actual)) return "a list"
+  return typeof actual === "object" && actual !== null ? "an object" : shown(actual)
+}
+
+/** What is at a path, as it was written; secrets, and what may be one, are not shown. */
 const gotAt = (path: Path, actual: unknown, sourceAt: SourceAt): string => {
   const setting = settingAt(path)
+  if (setting === undefined && hasSecrets(path)) return kindOf(actual)
   const source = setting?.path.length === path.length ? sourceAt(path) : undefined
   const hidden = Redacted.isRedacted(actual) || (setting?.secret === true && actual !== undefined)
   return hidden ? "something else (it is not shown)" : shown(source?.text ?? actual)

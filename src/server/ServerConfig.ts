@@ -17,7 +17,7 @@ import { Configuration } from "./Configuration.js"
 import { millis, origin } from "./Leaf.js"
 import * as LibraryOptions from "./LibraryOptions.js"
 import * as Problems from "./Problems.js"
-import { type Environment, fileSetting, type Flags, type Given, join, valueAt } from "./Sources.js"
+import { type Environment, fileSetting, type Flags, flagValue, type Given, join, valueAt } from "./Sources.js"
 import * as Telemetry from "./Telemetry.js"
 import { Unusable } from "./Unusable.js"
 
@@ -210,7 +210,7 @@ export const loadAll = (
   environment: Environment
 ): Effect.Effect<Loaded, Unusable, FileSystem.FileSystem> =>
   Effect.gen(function*() {
-    const name = flags.get(fileSetting.variable) ?? environment[fileSetting.variable]
+    const name = flagValue(flags, fileSetting.variable) ?? environment[fileSetting.variable]
     const file = name === undefined ? undefined : yield* ConfigFile.read(name)
     return yield* check(join(flags, environment, file))
   })

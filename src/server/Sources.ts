@@ -5,11 +5,19 @@ import { type ConfigFile, parseJson } from "./ConfigFile.js"
 import { nearest, type Source, type SourceAt } from "./Problems.js"
 import { type Setting, settingAt, settings } from "./Settings.js"
 
-/** The values of flags, by the variable that they win over. */
-export type Flags = ReadonlyMap<string, string>
+/** The values of flags, one for each time that it was given, by the variable that they win over. */
+export type Flags = ReadonlyMap<string, ReadonlyArray<string>>
+
+/** The value of a flag that is not repeatable. */
+export const flagValue = (flags: Flags, name: string): string | undefined => flags.get(name)?.[0]
 
 /** The variables of a process. */
 export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Two names of one thing: the bytes that wait for a client. */
+const outboxNames = settings.filter(({ path }) =>
+  ["client.queueMaxSize", "limits.outboxBytes"].includes(path.join("."))
+)
 
 /** The file is not a setting: it cannot stand in a file. */
 export const fileSetting = { flag: "--config", variable: "HUB_CONFIG" } as const
@@ -72,8 +80,15 @@ const unknownVariables = (environment: Environment): ReadonlyArray<string> => {
   })
 }
 
-/** The value that a text stands for. What is not of the kind stays a text, which the schema then refuses. */
-const fromText = ({ kind, placeholder, secret }: Setting, text: string): unknown => {
+/** What was said of a setting: a flag says one value at a time, commas and all, and a variable all of them. */
+const textsOf = ({ list, variable }: Setting, flags: Flags, environment: Environment) => {
+  const text = environment[variable]
+  return flags.get(variable) ?? (text === undefined ? undefined : list ? text.split(",") : [text])
+}
+
+/** The value that texts stand for. What is not of the kind stays a text, which the schema then refuses. */
+const fromTexts = ({ kind, placeholder, secret }: Setting, texts: ReadonlyArray<string>): unknown => {
+  const [text = ""] = texts
   const trimmed = text.trim()
   switch (kind) {
     case "number":
@@ -81,10 +96,28 @@ const fromText = ({ kind, placeholder, secret }: Setting, text: string): unknown
     case "boolean":
       return trimmed === "true" ? true : trimmed === "false" ? false : trimmed
     case "list":
-      return text.split(",").map((part) => part.trim())
+      return texts.map((part) => part.trim())
     default:
       // Many tools cannot put a line break into a variable.
       return placeholder === "PEM" ? trimmed.replaceAll("\\n", "\n") : secret ? text : trimmed
+  }
+}
+
+const remove = (tree: unknown, path: ReadonlyArray<string>): void => {
+  const section = valueAt(tree, path.slice(0, -1))
+  const key = path.at(-1)
+  if (isTree(section) && key !== undefined) delete section[key]
+}
+
+const order: ReadonlyArray<Source["kind"] | undefined> = [undefined, "file", "variable", "flag"]
+
+/** Drops what a later source says by the other name of the same thing. Two of one source are left to `Checks`. */
+const dropEarlier = (root: unknown, sources: Map<string, Source>): void => {
+  const rank = ({ variable }: Setting) => order.indexOf(sources.get(variable)?.kind)
+  const latest = Math.max(...outboxNames.map(rank))
+  for (const setting of outboxNames.filter((setting) => rank(setting) < latest)) {
+    remove(root, setting.path)
+    sources.delete(setting.variable)
   }
 }
 
@@ -97,20 +130,22 @@ export const join = (flags: Flags, environment: Environment, file: ConfigFile | 
   const root = copy(file?.value) ?? Object.create(null)
   for (const setting of settings) {
     const { flag, kind, path, variable } = setting
-    const given = flags.get(variable) ?? environment[variable]
+    const texts = textsOf(setting, flags, environment)
     const label = flags.has(variable) ? flag : variable
-    if (given === undefined) {
+    if (texts === undefined) {
       if (file !== undefined && valueAt(root, path) !== undefined) {
         sources.set(variable, { kind: "file", label: file.name })
       }
       continue
     }
-    sources.set(variable, { kind: flags.has(variable) ? "flag" : "variable", label, text: given })
-    const parsed = kind === "json" ? parseJson(label, given) : undefined
+    const text = texts.join(",")
+    sources.set(variable, { kind: flags.has(variable) ? "flag" : "variable", label, text })
+    const parsed = kind === "json" ? parseJson(label, text) : undefined
     problems.push(...parsed?.problems ?? [])
     if (parsed?.problems.length !== 0 && parsed !== undefined) continue
-    if (isTree(root)) place(root, path, parsed === undefined ? fromText(setting, given) : copy(parsed.value))
+    if (isTree(root)) place(root, path, parsed === undefined ? fromTexts(setting, texts) : copy(parsed.value))
   }
+  dropEarlier(root, sources)
   const whole: Source | undefined = file === undefined ? undefined : { kind: "file", label: file.name }
   return {
     value: root,

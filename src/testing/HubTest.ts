@@ -3,6 +3,8 @@
  *
  * @since 1.0.0
  */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -16,29 +18,46 @@ import * as TestTransport from "./TestTransport.js"
 /** The peers that {@link connect} made, for the end of a test. */
 const peers = new WeakMap<Hub.Hub["Type"], Set<TestTransport.Peer>>()
 
-/** A test that is over does not wait: under the test clock it would do so for ever. */
-const abandon = (hub: Hub.Hub["Type"]): Effect.Effect<void> =>
-  hub.closeAll({ code: 1001 }).pipe(
-    Effect.zipRight(Effect.suspend(() => Effect.forEach(peers.get(hub) ?? [], (peer) => peer.reset))),
-    Effect.asVoid
-  )
+const turn = Effect.async<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
+/** The clock of the test. When the test is over it waits for nothing: a test clock would stand still for ever. */
+const until = (over: Effect.Effect<void>, clock: Clock.Clock): Clock.Clock => ({
+  [Clock.ClockTypeId]: Clock.ClockTypeId,
+  unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis(),
+  unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+  currentTimeMillis: clock.currentTimeMillis,
+  currentTimeNanos: clock.currentTimeNanos,
+  sleep: (duration) => Effect.raceFirst(clock.sleep(duration), Effect.zipRight(over, turn))
+})
+
+const make = (options?: HubOptions): Effect.Effect<Hub.Hub["Type"], InvalidOption, Scope.Scope> =>
+  Effect.gen(function*() {
+    const over = yield* Deferred.make<void>()
+    const clock = until(Deferred.await(over), yield* Effect.clock)
+    const hub = yield* Effect.withClock(Hub.make(options), clock)
+    yield* Effect.addFinalizer(() =>
+      Effect.all([
+        Deferred.succeed(over, undefined),
+        hub.closeAll({ code: 1001 }),
+        Effect.suspend(() => Effect.forEach(peers.get(hub) ?? [], (peer) => peer.reset))
+      ])
+    )
+    return hub
+  })
 
 /**
  * A hub with limits that a test reaches soon: an inbox of 4096 bytes, an outbox of 16384, and 100 connections. The
- * options given go before these. At the end of the test the handlers that still run are interrupted, and the sockets
- * of {@link connect} that are still open are reset.
+ * options given go before these. At the end of the test the handlers that still run are interrupted, the sockets of
+ * {@link connect} that are still open are reset, and the hub waits for no time: the test clock may stand still.
  *
  * @since 1.0.0
  * @category layers
  */
 export const layer = (options?: HubOptions): Layer.Layer<Hub.Hub, InvalidOption> =>
-  Layer.scoped(
-    Hub.Hub,
-    Effect.tap(
-      Hub.make({ inboxBytes: 4096, outboxBytes: 16384, connections: 100, ...options }),
-      (hub) => Effect.addFinalizer(() => abandon(hub))
-    )
-  )
+  Layer.scoped(Hub.Hub, make({ inboxBytes: 4096, outboxBytes: 16384, connections: 100, ...options }))
 
 /**
  * A peer that connects, and the handler that serves it.
@@ -91,11 +110,6 @@ export function connect<P, E, R, E1, R1>(
     })
   })
 }
-
-const turn = Effect.async<void>((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(immediate))
-})
 
 /**
  * Lets fibers, sockets and the hub's writes go on until nothing is left to do but to wait: for a peer, or for time.

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import type { Override } from "../../src/channels/Authenticator.js"
 import * as BrokerMemory from "../../src/channels/BrokerMemory.js"
@@ -10,7 +11,7 @@ import type { NamespaceOptions } from "../../src/channels/Namespace.js"
 import { Presence } from "../../src/channels/Presence.js"
 import * as PresenceMemory from "../../src/channels/PresenceMemory.js"
 import { eventuallyEffect } from "../node/support.js"
-import { type Claims, connected, type Document, online, serve, token, user, type Wire, wire } from "./support.js"
+import { type Claims, connected, type Document, online, open, serve, token, user, type Wire, wire } from "./support.js"
 
 /** The replies to commands, whatever is pushed between them. */
 const replies = (client: Wire, ...commands: ReadonlyArray<Document & { readonly id: number }>) =>
@@ -189,6 +190,26 @@ describe("a personal channel without a namespace", () => {
         assert.deepStrictEqual(Object.keys((reply?.["connect"] as { subs?: object }).subs ?? {}), [...channels])
       }
     }))
+
+  for (const namespace of [undefined, "open"]) {
+    it.scopedLive(`a user whose id cannot stand in a name connects without (namespace: ${namespace})`, () => {
+      const said: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel._tag === "Warning") said.push(String(message))
+      })
+      return Effect.gen(function*() {
+        const server = yield* serve({ withoutNamespace: open, namespaces: { open }, personalChannel: { namespace } })
+        const names = { "google:1": namespace !== undefined, "Zoë": false, ["x".repeat(255)]: false }
+        for (const [name, has] of Object.entries(names)) {
+          const client = yield* wire(server)
+          const [reply] = yield* client.ask({ id: 1, connect: { token: token({ user: name }) } })
+          const { subs = {} } = reply?.["connect"] as { readonly subs?: object }
+          assert.deepStrictEqual(Object.keys(subs), has ? [`${namespace}:#${name}`] : [])
+        }
+        assert.lengthOf(said.filter((line) => line.includes("has no personal channel")), 1)
+      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+    })
+  }
 
   it.scopedLive("is as the token grants it, if that names it", () =>
     Effect.gen(function*() {

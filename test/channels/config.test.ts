@@ -42,6 +42,13 @@ const wrong: ReadonlyArray<readonly [options: unknown, key: string, expected: st
   [news({ forceRecovery: true }), "namespaces.news.forceRecovery", history],
   [news({ allowRecovery: true, historySize: 10 }), "namespaces.news.allowRecovery", history],
   [news({ allowRecovery: true, historySize: 10, historyTtl: 0 }), "namespaces.news.allowRecovery", history],
+  [news({ forcePositioning: true }), "namespaces.news.forcePositioning", history],
+  [news({ allowPositioning: true }), "namespaces.news.allowPositioning", history],
+  [
+    news({ autoCacheRecover: true, historySize: 1, historyTtl: "1 minute", forceRecovery: true }),
+    "namespaces.news.autoCacheRecover",
+    "forceRecoveryMode cache beside it"
+  ],
   [news({ coalesceWindow: "1 micro" }), "namespaces.news.coalesceWindow", /^0 or a duration from 1 millisecond/],
   [news({ coalesceWindow: "25 days" }), "namespaces.news.coalesceWindow", /^0 or a duration from 1 millisecond/],
   [news(null), "namespaces.news", "an object"],

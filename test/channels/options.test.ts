@@ -18,6 +18,7 @@ import {
   call,
   connected,
   type Document,
+  inSeconds,
   namespaces,
   online,
   open,
@@ -418,6 +419,40 @@ describe("a client that does not read", () => {
       assert.deepStrictEqual(yield* of("latest:y"), [2])
     }))
 
+  it.scopedLive("conflate: a join or a leave takes the place of no publication, nor of one another", () =>
+    Effect.gen(function*() {
+      const told = { ...open, presence: true, joinLeave: true, forcePushJoinLeave: true, overflow: "conflate" } as const
+      const server = yield* serve({ hub, ...withNamespaces({ told }) })
+      const { peer } = yield* stalled(server, ["told:x"])
+      yield* behind(server, "told:x")
+      yield* server.channels.publish("told:x", [1000])
+      const others = yield* Effect.replicateEffect(online(server), 2)
+      for (const other of others) yield* other.ask({ id: 2, subscribe: { channel: "told:x" } })
+      yield* others[0]?.ask({ id: 3, unsubscribe: { channel: "told:x" } }) ?? Effect.void
+      yield* peer.resumeReading
+      yield* eventuallyEffect(Effect.map(peer.received, (all) => String(all.at(-1)).includes("leave")))
+      const last = (yield* peer.received).slice(-4).map((message) =>
+        Object.keys((JSON.parse(String(message)) as { readonly push: object }).push).at(-1)
+      )
+      assert.deepStrictEqual(last, ["pub", "join", "join", "leave"])
+      assert.include(String((yield* peer.received).at(-4)), "1000")
+    }))
+
+  for (const overflow of ["drop-newest", "drop-oldest"] as const) {
+    it.scopedLive(`a hub with ${overflow} drops nothing that a client is told about itself: it is closed with 3008`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve({ hub: { ...hub, overflow }, ...policies })
+        const { peer } = yield* stalled(server, ["newest:x"])
+        const [reply] = yield* peer.received
+        const { connect } = JSON.parse(String(reply)) as { readonly connect: { readonly client: string } }
+        yield* behind(server, "newest:x")
+        yield* flood(server, "newest:x", 20, 200)
+        yield* server.channels.send(connect.client, "x".repeat(2000))
+        yield* peer.resumeReading
+        assert.deepStrictEqual(yield* peer.closed, { code: 3008, reason: "slow" })
+      }))
+  }
+
   it.scopedLive("drop-oldest: gets the newest ones of that channel, and all of another", () =>
     Effect.gen(function*() {
       const server = yield* serve({ hub, ...policies })
@@ -648,6 +683,30 @@ describe("comparing positions with the stream", () => {
     }))
 })
 
+describe("presence", () => {
+  it.scoped("is renewed when a command that takes its time has ended: that closes nobody", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ presenceInterval: "20 seconds", presenceTtl: "2 minutes", pingInterval: 0 })
+      const gate = yield* Effect.makeLatch()
+      yield* server.channels.register({
+        matches: (channel) => channel === "closed:x",
+        subscribe: () => Effect.as(gate.await, {}),
+        publish: () => Effect.succeed(Option.none())
+      })
+      const client = yield* online(server)
+      yield* client.ask({ id: 2, subscribe: { channel: "present:x" } })
+      yield* client.send({ id: 3, subscribe: { channel: "closed:x" } })
+      const there = Effect.map(server.channels.presence("present:x"), ({ size }) => size)
+      for (let seconds = 0; seconds < 100; seconds++) yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* there, 1)
+      yield* gate.open
+      assert.deepInclude(yield* client.next, { id: 3 })
+      for (let seconds = 0; seconds < 100; seconds++) yield* TestClock.adjust("1 second")
+      yield* client.ask({ id: 4, presence: { channel: "present:x" } })
+      assert.strictEqual(yield* there, 1)
+    }))
+})
+
 describe("presence that the store has lost", () => {
   /** Twenty clients in a channel, of which the store forgets all; renewing fails so many times. */
   const forgotten = (failures: number) =>
@@ -717,13 +776,31 @@ describe("what a handler grants for a time", () => {
     )
   }
 
-  it.scoped("ends with 2501 after that time and the delay, and the client asks again: 110", () =>
+  it.scopedLive("ends with 2501, and the client, which has no token to renew, asks again", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ expiredDelay: "1 hour", pingInterval: "1 second", pongTimeout: 40 })
+      let asked = 0
+      yield* server.channels.register({
+        matches: (channel) => channel === "closed:x",
+        subscribe: () => Effect.sync(() => ++asked === 1 ? { expireAt: inSeconds(2) } : {}),
+        publish: () => Effect.succeed(Option.none())
+      })
+      const client = yield* connected(server)
+      const sub = yield* client.subscribe("closed:x")
+      yield* sub.next("subscribing")
+      assert.deepInclude(yield* sub.next("subscribing"), unsubscribes.expired)
+      yield* sub.next("subscribed")
+      assert.deepStrictEqual(sub.names, ["subscribing", "subscribed", "subscribing", "subscribed"])
+      yield* stays(client)
+    }))
+
+  it.scoped("ends with 2501 after that time, and the client asks again: 110", () =>
     Effect.gen(function*() {
       const server = yield* serve({ expiredDelay: "5 seconds" })
       const asked = yield* granting(server, 10)
       const client = yield* connected(server)
       const sub = yield* client.subscribe("closed:x")
-      yield* TestClock.adjust("14 seconds")
+      yield* TestClock.adjust("9 seconds")
       yield* client.settled
       assert.deepStrictEqual(sub.names, ["subscribing", "subscribed"])
       yield* TestClock.adjust("2 seconds")

@@ -5,6 +5,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { createServer } from "node:http"
 import { vi } from "vitest"
 import { Authenticator, type ConnectRequest } from "../../src/channels/Authenticator.js"
+import { Faults } from "../../src/channels/Faults.js"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
 import * as Tokens from "../../src/channels/Tokens.js"
 import * as TokenSigner from "../../src/channels/TokenSigner.js"
@@ -705,6 +706,32 @@ describe("JWKS", () => {
       date.pass(30_000)
       assert.strictEqual(yield* user(service, yield* young.token({ sub: "ada" }, "unknown")), "close 3500")
       assert.strictEqual(state.fetches, 3)
+    }))
+
+  it.scoped("only what a fetch found out is told by the log, however many bring keys that there are not", () =>
+    Effect.gen(function*() {
+      const { jwksUrl, state } = yield* jwks
+      const key = yield* keyed("k", "ES256")
+      state.keys = [key.jwk]
+      const service = yield* Tokens.make({ jwksUrl })
+      const levels: Array<string> = []
+      const logger = Logger.make(({ logLevel }) => void levels.push(logLevel.label))
+      const faults = new Faults()
+      const refused = (service: Service, kid: string) =>
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(service.connect(connecting(yield* key.token({ sub: "ada" }, kid))))
+          if (error._tag === "ProtocolError") yield* faults.complain("connect", error)
+        }).pipe(
+          Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+          Logger.withMinimumLogLevel(LogLevel.All)
+        )
+      assert.strictEqual(yield* user(service, yield* key.token()), "user ada")
+      for (const kid of ["unknown", "unknown too"]) yield* refused(service, kid)
+      assert.deepStrictEqual(levels.splice(0), ["DEBUG", "DEBUG"])
+      const another = yield* Tokens.make({ jwksUrl })
+      state.status = 500
+      for (let count = 0; count < 3; count++) yield* refused(another, "k")
+      assert.deepStrictEqual(levels, ["ERROR", "DEBUG", "DEBUG"])
     }))
 
   it.scoped("a key that was taken out is good until the set is too old", () =>

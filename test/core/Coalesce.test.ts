@@ -191,6 +191,37 @@ describe("Coalesce", () => {
       assert.strictEqual(published[2]?.text.length, 1000)
     }).pipe(Effect.provide(Hub.layer())))
 
+  it.scoped("messages that replace each other are as large as the last one, for the bounds of their key and of all", () =>
+    Effect.gen(function*() {
+      const { coalesce, published } = yield* recorded({
+        combine: (_, later) => later,
+        size: (text) => text.length,
+        keyBytes: 1000,
+        totalBytes: 2000
+      })
+      for (let i = 0; i < 100; i++) yield* coalesce.offer("a", String(i).padEnd(400))
+      assert.deepStrictEqual(published, [])
+      // What it counts for is what it was last.
+      yield* coalesce.offer("a", "small")
+      for (const key of ["b", "c"]) yield* coalesce.offer(key, key.repeat(700))
+      assert.deepStrictEqual(published, [])
+      yield* coalesce.offer("a", "a".repeat(700))
+      assert.deepStrictEqual(published.map(({ key, text }) => [key, text.length]), [["a", 700]])
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(published.slice(1).map(({ key }) => key), ["b", "c"])
+    }).pipe(Effect.provide(Hub.layer())))
+
+  it.scoped("messages that are joined count together, with a size of the application's and without", () =>
+    Effect.gen(function*() {
+      for (const options of [{}, { size: (text: string) => text.length }]) {
+        const { coalesce, published } = yield* recorded({ keyBytes: 1000, ...options })
+        for (let i = 0; i < 8; i++) yield* coalesce.offer("a", "x".repeat(100))
+        assert.deepStrictEqual(published, [])
+        yield* coalesce.offer("a", "x".repeat(100))
+        assert.deepStrictEqual(published.map(({ text }) => text.length), [800])
+      }
+    }).pipe(Effect.provide(Hub.layer())))
+
   for (const leading of [false, true]) {
     it.scoped(`a flood of keys ends the oldest windows early, and loses nothing (leading: ${leading})`, () =>
       Effect.gen(function*() {

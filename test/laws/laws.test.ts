@@ -746,6 +746,29 @@ describe("L8: bounded", () => {
       yield* peer.resumeReading
     }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "drop-newest" }))))
 
+  it.scoped("an overflow is told once each time, whatever overflowed before", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const events = yield* record
+      const told = () => events.filter((event) => event._tag === "Overflow").length
+      const gate = yield* Effect.makeLatch()
+      const { connection, peer } = yield* HubTest.connect({ highWaterMark: 1, greeting: () => gate.await })
+      yield* settle
+      const sends = (...sizes: ReadonlyArray<number>) =>
+        Effect.forEach(sizes, (size) => Effect.zipLeft(hub.send(connection.id, frameOf(size)), settle))
+      assert.deepStrictEqual(yield* sends(2000, 3, 3), [true, false, false])
+      assert.strictEqual(told(), 1, "while it is greeted")
+      yield* Effect.zipRight(gate.open, settle)
+      assert.deepStrictEqual(yield* sends(2001, 2001), [false, false])
+      assert.strictEqual(told(), 2, "too large")
+      yield* peer.pauseReading
+      assert.deepStrictEqual(yield* sends(2000, 3, 3), [true, false, false])
+      assert.strictEqual(told(), 3, "behind")
+      yield* Effect.zipRight(peer.resumeReading, settle)
+      assert.deepStrictEqual(yield* sends(2001), [false])
+      assert.strictEqual(told(), 4, "too large again")
+    }).pipe(Effect.provide(HubTest.layer({ outboxBytes: 2000, overflow: "drop-newest" }))))
+
   it.scoped("drop-oldest drops as many of the oldest as it takes, but not what the socket has", () =>
     Effect.gen(function*() {
       const { connection, peer } = yield* stalled()
@@ -950,6 +973,30 @@ describe("L8: bounded", () => {
     }).pipe(
       Effect.provide(
         HubTest.layer({ messagesPerSecond: 10, messageBurst: 5, rateLimit: "drop", heartbeatInterval: "off" })
+      )
+    ))
+
+  it.scoped("what a peer sends while the hub does not read is within its rate, though it arrives at once", () =>
+    Effect.gen(function*() {
+      const gate = yield* Effect.makeLatch()
+      let handled = 0
+      const { connection, peer } = yield* HubTest.connect({
+        handler: (connection) => connection.runForEach(() => Effect.zipRight(gate.await, Effect.sync(() => handled++)))
+      })
+      const send = (count: number) => Effect.replicateEffect(peer.send("x"), count)
+      for (let i = 0; i < 100; i++) yield* Effect.zipRight(send(10), TestClock.adjust("100 millis"))
+      assert.strictEqual((yield* peer.counters).paused, 1)
+      yield* gate.open
+      yield* settle
+      assert.strictEqual(handled, 1000)
+      // What is left of that is the burst, and no more.
+      yield* send(211)
+      yield* settle
+      assert.strictEqual((yield* connection.closed).by, "rate-limit")
+      assert.isAtLeast(handled, 1200)
+    }).pipe(
+      Effect.provide(
+        HubTest.layer({ messagesPerSecond: 100, messageBurst: 200, inboxBytes: 2048, heartbeatInterval: "off" })
       )
     ))
 

@@ -53,8 +53,8 @@ export const bounds: ReadonlyArray<Mutation> = [
   {
     of: "L8",
     what: "the bucket of messages has no upper limit",
-    old: "Math.min(messageBurst, this.tokens + (now - this.refilledAt) * messagesPerSecond / 1000)",
-    new: "this.tokens + (now - this.refilledAt) * messagesPerSecond / 1000",
+    old: "const most = this.paused ? Infinity : Math.max(messageBurst, this.tokens)",
+    new: "const most = Infinity",
     file: "test/laws/laws.test.ts",
     test: "or what is too much is dropped, and the bucket fills with time, no higher than the burst"
   },
@@ -194,5 +194,45 @@ export const bounds: ReadonlyArray<Mutation> = [
     new: "return Effect.onInterrupt(Deferred.await(drained), () => Deferred.interrupt(drained))",
     file: "test/laws/chaos.test.ts",
     test: "while the hub drains"
+  },
+  {
+    of: "L8",
+    what: "what a peer sent while the hub did not read is over its rate",
+    old: "this.paused ? Infinity : Math.max(messageBurst, this.tokens)",
+    new: "Math.max(messageBurst, this.tokens)",
+    file: "test/laws/laws.test.ts",
+    test: "what a peer sends while the hub does not read is within its rate, though it arrives at once"
+  },
+  {
+    of: "L8",
+    what: "an overflow before the greeting is the last that is told",
+    old: "this.overflowing = false this.outbox.release()",
+    new: "this.outbox.release()",
+    file: "test/laws/laws.test.ts",
+    test: "an overflow is told once each time, whatever overflowed before"
+  },
+  {
+    of: "L8",
+    what: "who sends much does not wait for its peer",
+    old: "return this.changed.until(() => !this.outbox.isBehind || this.gone)",
+    new: "return Effect.void",
+    file: "test/core/sending.test.ts",
+    test: "a handler that sends far more than its outbox holds"
+  },
+  {
+    of: "L2",
+    what: "the scope of a connection does not learn how its handler ended",
+    old: "this.fiber.unsafePoll() ?? Exit.void",
+    new: "Exit.void",
+    file: "test/core/ending.test.ts",
+    test: "the scope of a connection closes with the exit of its handler"
+  },
+  {
+    of: "L4",
+    what: "`send` to a peer that is gone says that it was accepted",
+    old: "if (this.gone || this.status",
+    new: "if (this.status",
+    file: "test/core/sending.test.ts",
+    test: "is false for a peer that"
   }
 ]

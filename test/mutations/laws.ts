@@ -61,8 +61,8 @@ export const laws: ReadonlyArray<Mutation> = [
   {
     of: "L2",
     what: "a finalizer that dies keeps the connection registered",
-    old: "Effect.catchAllCause( Scope.close(this.scope, Exit.void),",
-    new: "Effect.catchAll(\nScope.close(this.scope, Exit.void),",
+    old: "Effect.catchAllCause( Scope.close(this.scope, this.fiber.unsafePoll() ?? Exit.void),",
+    new: "Effect.catchAll(\nScope.close(this.scope, this.fiber.unsafePoll() ?? Exit.void),",
     file: "test/core/ending.test.ts",
     test: "when a finalizer of the connection dies"
   },

@@ -54,7 +54,7 @@ export const origin: ReadonlyArray<Mutation> = [
   {
     of: "D1",
     what: "`send` does not ask whether the end has begun",
-    old: `if (this.status._tag === "Sealed" || this.status._tag === "Closed") return false`,
+    old: `if (this.gone || this.status._tag === "Sealed" || this.status._tag === "Closed") return false`,
     new: "",
     file: "test/origin/defects.test.ts",
     test: "is refused or sent, and never written after the close frame"
@@ -199,7 +199,7 @@ export const origin: ReadonlyArray<Mutation> = [
   {
     of: "D12",
     what: "any amount is joined into one message",
-    old: "if (before !== undefined && before.bytes + bytes > keyBytes) flush(before)",
+    old: "if (opened !== undefined && opened.bytes + bytes > keyBytes) flush(opened)",
     new: "",
     file: "test/origin/defects.test.ts",
     test: "on what is joined into one message"

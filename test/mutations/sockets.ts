@@ -8,7 +8,7 @@ export const sockets: ReadonlyArray<Mutation> = [
     old: "if (unmounted) return",
     new: "if (unmounted && handshakes < 0) return",
     file: "test/node/upgrade.test.ts",
-    test: "a handshake that is authorised when its mount has closed is 503"
+    test: "a mount whose scope has closed drains its own connections and takes no more"
   },
   {
     of: "L9",
@@ -149,8 +149,8 @@ export const sockets: ReadonlyArray<Mutation> = [
   {
     of: "L8",
     what: "the drain is told after each compressed message",
-    old: "if (--this.unsent === 0) this.events.onDrain()",
-    new: "this.unsent--\nthis.events.onDrain()",
+    old: "if (--this.unsent > 0 || !this.behind) return",
+    new: "this.unsent--\nif (!this.behind) return",
     file: "test/node/upgrade.test.ts",
     test: "the drain is told once all that was written has left"
   },
@@ -221,9 +221,8 @@ export const sockets: ReadonlyArray<Mutation> = [
   {
     of: "L8",
     what: "what a socket held when it broke counts as sent",
-    old: `      HubMetrics.undelivered("out").unsafeUpdate(lost, [])
-    })`,
-    new: "void lost\n})",
+    old: `HubMetrics.undelivered("out").unsafeUpdate(framesBehind(bytes, taken), [])`,
+    new: "",
     file: "test/node/direct.test.ts",
     test: "by a peer that resets"
   },
@@ -234,5 +233,53 @@ export const sockets: ReadonlyArray<Mutation> = [
     new: "if (!error) return",
     file: "test/node/direct.test.ts",
     test: "by a server that gives up: the others arrive, frame by frame ("
+  },
+  {
+    of: "L9",
+    what: "an upgrade behind a request that is still answered is taken by the guard",
+    old: "if (UnreadableRequest.cutOff(request)) return true",
+    new: "",
+    file: "test/node/hostile.test.ts",
+    test: "an upgrade that does not wait for the answer to an earlier request is let go of"
+  },
+  {
+    of: "L11",
+    what: "an upgrade behind a request that is still answered is taken by a route",
+    old: "if (UnreadableRequest.cutOff(source)) return Effect.interrupt",
+    new: "",
+    file: "test/node/hostile.test.ts",
+    test: "an upgrade that does not wait for the answer to an earlier request is let go of"
+  },
+  {
+    of: "L11",
+    what: "whatever leaves a compressed connection is a sign of life",
+    old: "if (--this.unsent > 0 || !this.behind) return",
+    new: "if (--this.unsent > 0) return",
+    file: "test/node/hostile.test.ts",
+    test: "nor one that is told something all the time, if that is compressed"
+  },
+  {
+    of: "L10",
+    what: "a route that closes leaves an authorisation without a sentence",
+    old: "claimed || source.socket.destroyed ? Effect.void : Effect.die(responseOf(goingAway()))",
+    new: "Effect.void",
+    file: "test/node/refusals.test.ts",
+    test: "is 503 with a sentence when the server closes, and is counted ("
+  },
+  {
+    of: "L8",
+    what: "headers may take all of a handshake's time where nobody is asked",
+    old: "(timeLeft(request) > 0 ? notNow(address, handshakes) : Refusal.of(new Refusal.TooSlow()))",
+    new: "notNow(address, handshakes)",
+    file: "test/node/refusals.test.ts",
+    test: "is over for one whose headers alone took as long ("
+  },
+  {
+    of: "L8",
+    what: "an authorisation that cannot be interrupted is waited for",
+    old: "timely(request, apart(authorize))",
+    new: "timely(request, Effect.interruptible(authorize))",
+    file: "test/node/refusals.test.ts",
+    test: "that cannot be interrupted is 503 in time, and the end of its mount waits for it ("
   }
 ]

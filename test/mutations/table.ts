@@ -1,8 +1,9 @@
 /** All mutations that `npm run mutations` tries. */
 import { bounds } from "./bounds.js"
+import { channels } from "./channels.js"
 import { laws } from "./laws.js"
 import type { Mutation } from "./mutation.js"
 import { origin } from "./origin.js"
 import { sockets } from "./sockets.js"
 
-export const mutations: ReadonlyArray<Mutation> = [...laws, ...bounds, ...sockets, ...origin]
+export const mutations: ReadonlyArray<Mutation> = [...laws, ...bounds, ...sockets, ...origin, ...channels]

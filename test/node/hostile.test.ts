@@ -1,3 +1,4 @@
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import { assert, describe, it } from "@effect/vitest"
 import { type Connection, Hub, HubMetrics, NodeUpgrade } from "effect-ws-hub"
 import * as Effect from "effect/Effect"
@@ -23,6 +24,7 @@ import {
   raw,
   rawOpen,
   type RawPeer,
+  refusals,
   serve,
   serveGuard,
   type ServeOptions,
@@ -54,6 +56,24 @@ const stuck = NodeUpgrade.layer("/stuck", {
   handler: (connection) => Effect.zipRight(connection.take, Effect.never)
 })
 
+/** Requests under way at `/waits`, which is not answered. */
+let waiting = 0
+const waits = HttpLayerRouter.add(
+  "GET",
+  "/waits",
+  Effect.acquireUseRelease(
+    Effect.sync(() => waiting++),
+    () => Effect.never,
+    () => Effect.sync(() => waiting--)
+  )
+)
+
+/** Says something all the time, compressed. */
+const chatty = NodeUpgrade.layer("/chatty", {
+  compression: true,
+  handler: (connection) => Effect.forever(Effect.zipRight(connection.send("tick"), Effect.sleep(5)))
+})
+
 const straight = Layer.unwrapEffect(Effect.map(Hub.Hub, (hub) => {
   const echoes = (connection: Connection) => connection.runForEach((message) => connection.send(message))
   return Layer.mergeAll(
@@ -62,11 +82,12 @@ const straight = Layer.unwrapEffect(Effect.map(Hub.Hub, (hub) => {
     NodeUpgrade.layerGuard("/all", {
       handler: (connection) => connection.runForEach((message) => hub.broadcast(message))
     }),
-    NodeUpgrade.layerGuard("/slow", slow)
+    NodeUpgrade.layerGuard("/slow", slow),
+    HttpLayerRouter.serve(waits, { disableLogger: true, disableListenLog: true })
   )
 }))
 
-const routes = Layer.mergeAll(echo, everyone, deflate, slowly, stuck)
+const routes = Layer.mergeAll(echo, everyone, deflate, slowly, stuck, waits, chatty)
 
 type Attack = (server: Server, bystander: Peer) => Effect.Effect<void, Answer, Scope.Scope>
 
@@ -220,6 +241,41 @@ describe("a handshake that is refused leaves no descriptor and no connection", (
   }
 })
 
+describe("an upgrade that does not wait for the answer to an earlier request is let go of", () => {
+  for (const [kind, options] of kinds) {
+    // What a server of Node has no mount for, nobody sees in time.
+    for (const path of options.plain === true ? ["/echo", "/slow"] : ["/echo", "/slow", "/nothing"]) {
+      it.scopedLive(`at ${path} (${kind})`, () =>
+        Effect.gen(function*() {
+          const counts = yield* refusals(survives((server) =>
+            Effect.gen(function*() {
+              const peer = yield* raw(server.port)
+              yield* peer.send(`GET /waits HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n${handshake(path)}`)
+              yield* eventually(() => peer.socket.readableEnded)
+              assert.strictEqual(peer.text, "")
+              yield* eventually(() => waiting === 0)
+              assert.strictEqual(authorising, 0)
+              yield* letGo(server)
+            }), options))
+          assert.deepStrictEqual(counts, { malformed: 1 })
+        }))
+    }
+
+    it.scopedLive(`and one that does wait is served (${kind})`, () =>
+      survives((server) =>
+        Effect.gen(function*() {
+          const peer = yield* raw(server.port)
+          yield* peer.send("GET /elsewhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+          yield* peer.answered
+          assert.strictEqual(peer.status, 404)
+          peer.received = Buffer.alloc(0)
+          yield* peer.send(handshake("/echo"))
+          yield* peer.answered
+          assert.strictEqual(peer.status, 101)
+        }), options))
+  }
+})
+
 describe("frames that break the protocol", () => {
   const text = (payload: string, fin = true) => frame(opcode.text, payload, { fin })
   const more = (payload: string | Uint8Array, fin: boolean) => frame(opcode.continuation, payload, { fin })
@@ -285,6 +341,22 @@ describe("frames that break the protocol", () => {
   it.scopedLive("a small frame that inflates to 20 MB: 1009", () =>
     compressed(deflateRawSync(Buffer.alloc(20_000_000)), 1009))
 
+  it.scopedLive("a compressed message of a byte over the limit: 1009; one of the limit is taken", () =>
+    Effect.zipRight(
+      survives((server) =>
+        Effect.gen(function*() {
+          const peer = yield* raw(server.port)
+          yield* peer.send(handshake("/deflate", { "Sec-WebSocket-Extensions": "permessage-deflate" }))
+          yield* peer.answered
+          yield* peer.send(frame(opcode.binary, deflateRawSync(Buffer.alloc(65536)), { rsv: 4 }))
+          yield* eventually(() => peer.frames.length === 1)
+          assert.strictEqual(peer.frames[0]?.opcode, opcode.binary)
+          assert.isUndefined(peer.closeCode)
+        })
+      ),
+      compressed(deflateRawSync(Buffer.alloc(65537)), 1009)
+    ))
+
   it.scopedLive("a compressed message that is none: 1007", () => compressed(Buffer.alloc(100, 0xff), 1007))
 })
 
@@ -349,6 +421,20 @@ describe("a peer that stays silent", () => {
         yield* lively.close()
         yield* letGo(server)
       }), { hub: { heartbeatInterval: 100, heartbeatTimeout: 400, closeGrace: 50 } }))
+
+  it.scopedLive("nor one that is told something all the time, if that is compressed", () =>
+    survives((server) =>
+      Effect.gen(function*() {
+        const peer = yield* raw(server.port)
+        yield* peer.send(handshake("/chatty", { "Sec-WebSocket-Extensions": "permessage-deflate" }))
+        yield* peer.answered
+        const connection = (yield* server.hub.connections).at(-1)
+        yield* eventually(() => peer.closeCode !== undefined)
+        assert.strictEqual(peer.closeCode, 3008)
+        assert.isAbove(peer.frames.filter((one) => one.opcode === opcode.text).length, 10)
+        assert.strictEqual((yield* connection?.closed ?? Effect.dieMessage("was not registered")).by, "heartbeat")
+        yield* letGo(server)
+      }), { hub: { heartbeatInterval: 50, heartbeatTimeout: 100, closeGrace: 50 } }))
 
   it.scopedLive("a peer that does not answer the close frame is cut off after the grace", () =>
     survives((server) =>

@@ -1,10 +1,14 @@
 /** Every refusal: its status, its sentence, its count, and that nothing is left of its socket. */
+import * as HttpServer from "@effect/platform/HttpServer"
 import type { ServeError } from "@effect/platform/HttpServerError"
 import { assert, describe, it } from "@effect/vitest"
 import { type InvalidOption, NodeGuard, NodeUpgrade } from "effect-ws-hub"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Duplex } from "node:stream"
@@ -22,6 +26,7 @@ import {
   refused,
   serve,
   serveGuard,
+  serveLayer,
   type ServeOptions,
   type Server
 } from "./support.js"
@@ -284,6 +289,140 @@ describe("a count by reason", () => {
     }))
 })
 
+/** An authorisation under way at `/`, in each way that there is. */
+const authorised: ReadonlyArray<
+  readonly [
+    string,
+    (
+      authorize: Effect.Effect<void>,
+      options?: ServeOptions
+    ) => Effect.Effect<Server, ServeError | InvalidOption, Scope.Scope>
+  ]
+> = [
+  [
+    "guard",
+    (authorize, options) => serve(NodeUpgrade.layer("/", { authorize: () => authorize, handler: idle }), options)
+  ],
+  [
+    "server of Node",
+    (authorize, options) =>
+      serve(NodeUpgrade.layer("/", { authorize: () => authorize, handler: idle }), { ...options, plain: true })
+  ],
+  [
+    "straight at the guard",
+    (authorize, options) =>
+      serveGuard(NodeUpgrade.layerGuard("/", { authorize: () => authorize, handler: idle }), options)
+  ],
+  ["HttpApp", (authorize, options) =>
+    serveLayer(
+      Layer.unwrapScoped(
+        Effect.map(NodeUpgrade.make({ authorize: () => authorize, handler: idle }), (app) => HttpServer.serve(app))
+      ),
+      options
+    )]
+]
+
+describe("an authorisation under way", () => {
+  for (const [way, make] of authorised) {
+    it.scopedLive(`is 503 with a sentence when the server closes, and is counted (${way})`, () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const started = yield* Deferred.make<void>()
+        const server = yield* make(Effect.zipRight(Deferred.succeed(started, undefined), Effect.never)).pipe(
+          Scope.extend(scope)
+        )
+        const peer = yield* raw(server.port)
+        const counts = yield* refusals(Effect.gen(function*() {
+          yield* peer.send(handshake("/"))
+          yield* Deferred.await(started)
+          yield* Scope.close(scope, Exit.void)
+          yield* eventually(() => peer.socket.readableEnded)
+        }))
+        assert.deepStrictEqual(counts, { unavailable: 1 })
+        assertSentence(peer, 503)
+        assert.match(peer.text, /\r\nretry-after: 1\r\n/i)
+      }))
+
+    it.scopedLive(`that cannot be interrupted is 503 in time, and the end of its mount waits for it (${way})`, () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const scope = yield* Scope.make()
+        const go = yield* Deferred.make<void>()
+        const authorize = Effect.uninterruptible(
+          Effect.zipRight(Deferred.await(go), Effect.sync(() => log.push("authorised")))
+        )
+        const server = yield* make(Effect.asVoid(authorize), { hub: { handshakeTimeout: 50 } }).pipe(
+          Scope.extend(scope)
+        )
+        const counts = yield* refusals(Effect.gen(function*() {
+          const peer = yield* raw(server.port)
+          yield* peer.send(handshake("/"))
+          yield* eventually(() => peer.socket.readableEnded)
+          assertSentence(peer, 503)
+          yield* eventuallyEffect(holds(server, 0))
+        }))
+        assert.deepStrictEqual(counts, { timeout: 1 })
+        const closing = yield* Effect.fork(
+          Effect.zipRight(Scope.close(scope, Exit.void), Effect.sync(() => log.push("closed")))
+        )
+        // Whatever would close without it, is closed by now.
+        yield* Effect.replicateEffect(eventually(() => true), 50)
+        yield* Deferred.succeed(go, undefined)
+        yield* Fiber.join(closing)
+        assert.deepStrictEqual(log, ["authorised", "closed"])
+      }))
+
+    it.scopedLive(`is not counted for a peer that leaves (${way})`, () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<void>()
+        const ended = yield* Deferred.make<void>()
+        const server = yield* make(
+          Deferred.succeed(started, undefined).pipe(
+            Effect.zipRight(Effect.never),
+            Effect.ensuring(Deferred.succeed(ended, undefined))
+          )
+        )
+        const counts = yield* refusals(Effect.gen(function*() {
+          const peer = yield* raw(server.port)
+          yield* peer.send(handshake("/"))
+          yield* Deferred.await(started)
+          yield* peer.reset
+          yield* Deferred.await(ended)
+          yield* eventuallyEffect(holds(server, 0))
+          // Whatever would be counted, is by now.
+          yield* Effect.replicateEffect(eventually(() => true), 10)
+        }))
+        assert.deepStrictEqual(counts, {})
+      }))
+
+    it.scopedLive(`that cannot be interrupted does not keep a peer that leaves (${way})`, () =>
+      Effect.gen(function*() {
+        let started = 0
+        const go = yield* Deferred.make<void>()
+        const server = yield* make(
+          Effect.uninterruptible(Effect.zipRight(Effect.sync(() => started++), Deferred.await(go))),
+          { hub: { connections: 1 } }
+        )
+        const attempt = Effect.scoped(Effect.gen(function*() {
+          const other = yield* raw(server.port)
+          yield* other.send(handshake("/"))
+          yield* eventually(() => started === 2 || other.status === 503)
+          return started === 2
+        }))
+        yield* Effect.gen(function*() {
+          const peer = yield* raw(server.port)
+          yield* peer.send(handshake("/"))
+          yield* eventually(() => started === 1)
+          assert.isFalse(yield* attempt)
+          yield* peer.reset
+          // Its place is another's.
+          yield* eventuallyEffect(attempt)
+          yield* eventuallyEffect(holds(server, 0))
+        }).pipe(Effect.ensuring(Deferred.succeed(go, undefined)))
+      }))
+  }
+})
+
 describe("the time of a handshake", () => {
   // The authorisation has the whole of 300 ms, or nothing: it takes 100 ms.
   const mount = { authorize: () => Effect.sleep(100), handler: idle }
@@ -314,6 +453,36 @@ describe("the time of a handshake", () => {
           { timeout: 1 }
         )
         assertSentence(peer, 503)
+      }))
+  }
+
+  /** Authorisations that began. */
+  let begun = 0
+  const at = { authorize: () => Effect.sync(() => begun++), handler: idle }
+  for (
+    const [way, make] of [
+      ["guard, not authorised", serve(NodeUpgrade.layer("/", { handler: idle }), { hub })],
+      ["guard, authorised at once", serve(NodeUpgrade.layer("/", at), { hub })],
+      ["straight at the guard, not authorised", serveGuard(NodeUpgrade.layerGuard("/", { handler: idle }), { hub })],
+      ["straight at the guard, authorised at once", serveGuard(NodeUpgrade.layerGuard("/", at), { hub })]
+    ] as const
+  ) {
+    it.scopedLive(`is over for one whose headers alone took as long (${way})`, () =>
+      Effect.gen(function*() {
+        const server = yield* make
+        const before = begun
+        const peer = yield* raw(server.port)
+        yield* peer.send(handshake("/").slice(0, 60))
+        yield* eventuallyEffect(holds(server, 1))
+        yield* late
+        assert.deepStrictEqual(
+          yield* refusals(
+            Effect.zipRight(peer.send(handshake("/").slice(60)), eventually(() => peer.socket.readableEnded))
+          ),
+          { timeout: 1 }
+        )
+        assertSentence(peer, 503)
+        assert.strictEqual(begun, before)
       }))
   }
 

@@ -81,6 +81,9 @@ describe("SIGTERM", () => {
           yield* eventually(() => peer.socket.readableEnded || peer.gone)
           assert.strictEqual(peer.closeCode, 1001)
         }
+        assert.strictEqual(authorising.status, 503, authorising.text)
+        assert.match(authorising.text, /\r\nretry-after: 1\r\n/i)
+        assert.strictEqual(authorising.body, "The server is going away. Try again later.")
       }))
   }
 

@@ -2,13 +2,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { type Ask, Cluster } from "../../src/channels/Cluster.js"
+import { encodeRefusal } from "../../src/channels/Control.js"
 import * as ClusterRedis from "../../src/redis/ClusterRedis.js"
 import * as Redis from "../../src/redis/Redis.js"
 import * as RedisConnection from "../../src/redis/RedisConnection.js"
 import { hashOf, heaviest } from "../../src/redis/RedisShards.js"
-import { sdk, serve, type Server, user } from "../channels/support.js"
+import { online, sdk, serve, type Server, user } from "../channels/support.js"
 import { eventuallyEffect } from "../node/support.js"
 import { isRedisInstalled, makeRedisServer } from "./support/RedisServer.js"
+
+/** Where nodes are registered, and asked. */
+const registryName = "\u0000:nodes"
 
 /** Longer than an answer takes on a busy machine. */
 const timeout = 500
@@ -29,8 +33,8 @@ const member = (url: string, uid: string, answer = (request: string) => `${uid} 
 const registry = (redis: RedisConnection.RedisConnection["Type"], command: string, ...args: ReadonlyArray<string>) =>
   redis.run(
     { name: command, lua: `return redis.call('${command}', KEYS[1], unpack(ARGV))`, decode: Number },
-    "\u0000nodes",
-    [redis.key("\u0000nodes", "nodes")],
+    registryName,
+    [redis.key(registryName, "nodes")],
     args
   )
 
@@ -139,6 +143,24 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
       assert.isTrue(answers[0]?.answer === long)
     }))
 
+  it.scopedLive("an answer may not be so long that Redis would cut off who asked", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makeRedisServer()
+      const patient = { ...nodes, timeout: 20_000 }
+      const one = yield* member(url, "one", undefined, patient)
+      yield* member(url, "other", (request) => "x".repeat(Number(request)), patient)
+      yield* eventuallyEffect(
+        Effect.match(one.ask("0"), { onFailure: () => false, onSuccess: ({ answers }) => answers.length === 1 })
+      )
+      const most = 4 * 1024 * 1024
+      const whole = yield* one.ask(`${most}`)
+      assert.strictEqual(whole.answers[0]?.answer.length, most)
+      const refused = yield* one.ask(`${most + 1}`)
+      assert.deepStrictEqual(refused.answers, [
+        { node: "other", answer: encodeRefusal(`its answer has ${most + 1} characters, and at most ${most} are sent`) }
+      ])
+    }))
+
   it.scopedLive("what is no message of this version is let pass", () =>
     Effect.gen(function*() {
       const { url } = yield* makeRedisServer()
@@ -146,7 +168,7 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
       yield* member(url, "other")
       yield* known(one.ask, "other")
       for (const text of ["", "x", "null", "{}", "[]", "[1,2,3,4]", "[\"1\",\"inbox\"]"]) {
-        yield* one.redis.publish("\u0000nodes", text)
+        yield* one.redis.publish(registryName, text)
       }
       yield* known(one.ask, "other")
     }))
@@ -172,7 +194,7 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
     Effect.gen(function*() {
       const servers = yield* Effect.all([makeRedisServer({ stopped: true }), makeRedisServer({ stopped: true })])
       const addresses = servers.map(({ port }) => hashOf(`127.0.0.1:${port}/0`))
-      yield* servers[heaviest("\u0000nodes", addresses)]?.start ?? Effect.void
+      yield* servers[heaviest(registryName, addresses)]?.start ?? Effect.void
       const redis = yield* RedisConnection.make({ urls: servers.map(({ url }) => url), retryInterval: 50 })
       // Where answers are heard is on any of the two.
       const asks = yield* Effect.forEach(Array.from({ length: 20 }, (_, at) => `${at}`), (uid) =>
@@ -203,15 +225,17 @@ describe.skipIf(!isRedisInstalled)("the cluster on Redis", () => {
 })
 
 describe.skipIf(!isRedisInstalled)("hubs on one Redis", () => {
-  const hubs = (url: string, ...names: ReadonlyArray<string>) =>
+  const hubsWith = (options: Redis.Options, ...names: ReadonlyArray<string>) =>
     Effect.gen(function*() {
-      const servers = yield* Effect.forEach(names, (name) => serve({ name, shared: Redis.layer({ url, nodes }) }))
+      const servers = yield* Effect.forEach(names, (name) => serve({ name, shared: Redis.layer(options) }))
       const size = (server: Server) => Effect.map(server.channels.info, ({ nodes }) => nodes.length)
       for (const server of servers) {
         yield* eventuallyEffect(Effect.map(size(server), (found) => found === names.length))
       }
       return servers
     })
+
+  const hubs = (url: string, ...names: ReadonlyArray<string>) => hubsWith({ url, nodes }, ...names)
 
   it.scopedLive("one acts on the clients of all: subscribe, send, unsubscribe, disconnect; and says what there is", () =>
     Effect.gen(function*() {
@@ -236,6 +260,24 @@ describe.skipIf(!isRedisInstalled)("hubs on one Redis", () => {
       for (const client of clients) yield* client.next("unsubscribed")
       assert.deepStrictEqual(yield* other.channels.disconnect("ada"), all)
       for (const client of clients) assert.strictEqual((yield* client.next("disconnected")).code, 3503)
+    }))
+
+  it.scopedLive("a client that leaves the names by which nodes hear each other does not make its node deaf", () =>
+    Effect.gen(function*() {
+      const { cli, url } = yield* makeRedisServer()
+      // What a node does not hear any more it would hear again only after a third of this.
+      const [one, other] = yield* hubsWith({ url, nodes: { timeout, lease: "10 minutes" } }, "one", "other")
+      if (one === undefined || other === undefined) return yield* Effect.dieMessage("two")
+      const ada = yield* user(one, "ada")
+      const heard = (yield* cli("PUBSUB", "CHANNELS")).split("\n").map((name) => name.slice("hub:{".length, -1))
+      assert.lengthOf(heard, 3, "one for requests, and two for answers")
+      const eve = yield* online(one)
+      for (const [at, channel] of heard.entries()) {
+        yield* eve.ask({ id: 2 * at + 2, subscribe: { channel } }, { id: 2 * at + 3, unsubscribe: { channel } })
+      }
+      assert.deepStrictEqual(yield* other.channels.disconnect("ada"), { count: 1, missing: [] })
+      yield* ada.next("disconnected")
+      assert.deepStrictEqual((yield* one.channels.info).missing, [])
     }))
 
   it.scopedLive("while Redis is away this node's part is done, and all others are missing", () =>

@@ -57,6 +57,23 @@ describe.skipIf(!isRedisInstalled)("failover", () => {
       )
     }))
 
+  it.scopedLive("that comes while the old master, which is mute, is asked whether it still is one", () =>
+    Effect.gen(function*() {
+      const { master, sentinel } = yield* makeRedisSentinel
+      // Whoever waits for the answer waits for as long as this test has.
+      const node = yield* makeNode({
+        sentinel: { name: "main", urls: [sentinel.url] },
+        ...fast,
+        commandTimeout: 100,
+        pingInterval: 20,
+        connectTimeout: 300_000
+      })
+      yield* node.redis.connected
+      yield* master.signal("SIGSTOP")
+      yield* until(Effect.map(node.redis.isConnected, (is) => !is))
+      yield* until(node.redis.isConnected)
+    }))
+
   it.scopedLive(
     "of a node of a Cluster: its names are heard from its replica, with a gap; the others go on",
     () =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Metric, Queue } from "effect"
+import { Effect, Exit, Fiber, Metric, Queue } from "effect"
 import type { StreamOptions } from "../../src/channels/Broker.js"
 import * as RedisMetrics from "../../src/redis/RedisMetrics.js"
 import { makeNode, persist, until } from "./support/Nodes.js"
@@ -111,6 +111,63 @@ describe.skipIf(!isRedisInstalled)("faults of Redis", () => {
       yield* server.signal("SIGCONT")
       const { offset } = (yield* persist(broker.publish("1", { data: "2", stream }))) ?? { offset: 0 }
       assert.strictEqual(offset, 2, "what timed out was made after all")
+    }))
+
+  it.scopedLive("stopped: subscribing ends in time, and leaves nothing behind; who waits longer is told of it", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer()
+      const { broker, events, redis } = yield* makeNode({
+        url: server.url,
+        commandTimeout: 300,
+        pingInterval: 60_000,
+        linger: 0
+      })
+      yield* redis.connected
+      yield* server.signal("SIGSTOP")
+      const subscribe = (channel: string) => Effect.flip(broker.subscribe(channel))
+      const errors = yield* Effect.forEach(["a", "b", "b"], subscribe, { concurrency: "unbounded" })
+      assert.deepStrictEqual(
+        errors.map(({ message }) => message),
+        errors.map(() => "The broker failed to subscribe: Redis did not answer within 300 ms")
+      )
+      // Redis still has the command of the first attempt, and answers both with it.
+      const again = yield* Effect.fork(broker.subscribe("a"))
+      yield* server.signal("SIGCONT")
+      yield* Fiber.join(again)
+      yield* broker.publish("a", { data: "1" })
+      assert.strictEqual((yield* Queue.take(events))._tag, "Published")
+      const names = [redis.key("a"), redis.key("b")]
+      yield* until(
+        Effect.map(
+          server.cli("PUBSUB", "NUMSUB", ...names),
+          (text) => text === [redis.key("a"), "1", redis.key("b"), "0"].join("\n")
+        )
+      )
+      yield* broker.subscribe("b")
+      yield* broker.publish("b", { data: "2" })
+      const event = yield* Queue.take(events)
+      assert.strictEqual(event._tag === "Published" && event.channel, "b")
+    }))
+
+  it.scopedLive("stopped: who gives up does not take the name from another who waits for it", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer()
+      const { broker, events, redis } = yield* makeNode({
+        url: server.url,
+        commandTimeout: 1000,
+        pingInterval: 60_000,
+        linger: 0
+      })
+      yield* redis.connected
+      yield* server.signal("SIGSTOP")
+      const first = yield* Effect.fork(Effect.flip(broker.subscribe("a")))
+      yield* Effect.sleep(500)
+      const second = yield* Effect.fork(broker.subscribe("a"))
+      yield* Fiber.join(first)
+      yield* server.signal("SIGCONT")
+      yield* Fiber.join(second)
+      yield* broker.publish("a", { data: "1" })
+      assert.strictEqual((yield* Queue.take(events))._tag, "Published")
     }))
 
   it.scopedLive("the bound is also one of size", () =>

@@ -95,8 +95,18 @@ describe.skipIf(!isRedisInstalled)("the metrics of Redis", () => {
       yield* server.cli("SET", one.redis.key("c", "s"), "no list")
       assert.deepStrictEqual(
         yield* added(Effect.flip(one.broker.publish("c", { data: "8", stream }))),
-        { ...nothing, published: 1, failed: 1 }
+        { ...nothing, failed: 1 }
       )
+      const refused = ["4", "5", "6"].map((data) => ({ data, stream, idempotencyKey: data }))
+      assert.deepStrictEqual(
+        yield* added(Effect.forEach(refused, (publication) => Effect.flip(one.broker.publish("c", publication)))),
+        { ...nothing, failed: 3 }
+      )
+      yield* server.kill
+      assert.deepStrictEqual(yield* added(Effect.flip(one.broker.publish("a", { data: "9" }))), {
+        ...nothing,
+        failed: 1
+      })
     }))
 
   it.scopedLive("tell how long it takes until what a node publishes is heard by it", () =>

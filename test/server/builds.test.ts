@@ -63,7 +63,8 @@ const accepted: ReadonlyArray<Environment> = [
   news({ coalesceWindow: 0, historyTtl: "1 hour", historySize: 1, forceRecovery: true }),
   news({ coalesceWindow: "1 milli", channelRegex: "^a" }),
   { HUB_TELEMETRY_OTLP_URL: "http://127.0.0.1:1", HUB_TELEMETRY_HEADERS: "authorization=pa55word" },
-  { ...news({}), HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true", HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE: "news" }
+  { ...news({}), HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true", HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE: "news" },
+  { ...open, HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "false", HUB_CLIENT_PERSONAL_CHANNEL_SINGLE_CONNECTION: "false" }
 ]
 
 const refused: ReadonlyArray<readonly [environment: Environment, name: string]> = [
@@ -89,6 +90,8 @@ const refused: ReadonlyArray<readonly [environment: Environment, name: string]> 
   [{ HUB_TELEMETRY_HEADERS: "authorization=pa55word" }, "HUB_TELEMETRY_HEADERS"],
   [{ HUB_HEARTBEAT_TIMEOUT: "0" }, "HUB_HEARTBEAT_TIMEOUT"],
   [{ ...open, HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true" }, "HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE"],
+  [{ ...news({}), HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE: "news" }, "HUB_CLIENT_PERSONAL_CHANNEL_NAMESPACE"],
+  [{ ...open, HUB_CLIENT_PERSONAL_CHANNEL_SINGLE_CONNECTION: "true" }, "HUB_CLIENT_PERSONAL_CHANNEL_SINGLE_CONNECTION"],
   [news({ coalesceWindow: "1 micro" }), "HUB_CHANNELS: namespaces.news.coalesceWindow"],
   [news({ forceRecovery: true }), "HUB_CHANNELS: namespaces.news.forceRecovery"],
   [news({ historyTtl: "5 minuets" }), "HUB_CHANNELS: namespaces.news.historyTtl"],

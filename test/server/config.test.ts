@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { HubConfig } from "effect-ws-hub"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { hostname } from "node:os"
@@ -11,8 +12,9 @@ import * as Server from "../../src/server/Server.js"
 import { load } from "../../src/server/ServerConfig.js"
 import { settings } from "../../src/server/Settings.js"
 
-const flags = (values: Readonly<Record<string, string>>) => new Map(Object.entries(values))
-const complaint = (given: Readonly<Record<string, string>>, environment: Readonly<Record<string, string>> = {}) =>
+const flags = (values: Readonly<Record<string, string | ReadonlyArray<string>>>) =>
+  new Map(Object.entries(values).map(([name, value]) => [name, Arr.ensure(value)]))
+const complaint = (given: Parameters<typeof flags>[0], environment: Readonly<Record<string, string>> = {}) =>
   Effect.map(Effect.flip(load(flags(given), environment)), ({ message }) => message)
 const lineError = (...args: ReadonlyArray<string>) => Either.getOrThrow(Either.flip(CommandLine.check(args))).message
 
@@ -161,7 +163,7 @@ describe("ServerConfig", () => {
       const given = "https://App.example:443, http://localhost:3000 ,capacitor://localhost"
       const { origins } = yield* load(new Map(), { HUB_ALLOWED_ORIGINS: given })
       assert.deepStrictEqual(origins, ["https://app.example", "http://localhost:3000", "capacitor://localhost"])
-      assert.strictEqual((yield* load(flags({ HUB_ALLOWED_ORIGINS: "https://a.example,any" }), {})).origins, "any")
+      assert.strictEqual((yield* load(flags({ HUB_ALLOWED_ORIGINS: ["https://a.example", "any"] }), {})).origins, "any")
     }))
 
   const wrong: ReadonlyArray<readonly [variable: string, value: string, expected: string]> = [

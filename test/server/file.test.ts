@@ -1,5 +1,6 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
@@ -12,7 +13,8 @@ import * as GenToken from "../../src/server/GenToken.js"
 import { syntaxError } from "../../src/server/JsonSyntax.js"
 import { load } from "../../src/server/ServerConfig.js"
 
-const flags = (values: Readonly<Record<string, string>>) => new Map(Object.entries(values))
+const flags = (values: Readonly<Record<string, string | ReadonlyArray<string>>>) =>
+  new Map(Object.entries(values).map(([name, value]) => [name, Arr.ensure(value)]))
 
 const complaints = (
   text: string,
@@ -29,7 +31,7 @@ describe("a file", () => {
     const problem = (text: string) => parseJson("hub.json", text).problems.join("\n")
     assert.strictEqual(
       problem("{\n  \"http\": {\n    port: 1 }}"),
-      "hub.json: line 3, column 5: expected a key in double quotes, got \"p\"."
+      "hub.json: line 3, column 5: expected a key in double quotes."
     )
     assert.strictEqual(
       problem("{\"a\": 1,}"),
@@ -83,7 +85,7 @@ describe("a file", () => {
         "hub.json: client.token.leeway: expected a duration such as \"10 seconds\" or a number of milliseconds, at most 24 days, got \"soon\".",
         "--client-insecure: expected true or false, got \"yes\".",
         "HUB_CLIENT_CHANNEL_LIMIT: expected a whole number, or 0 for no limit, got \"-3\".",
-        "hub.json: api: expected an object, got 5.",
+        "hub.json: api: expected an object, got a number.",
         "hub.json: channels.namespaces.n: the name of a namespace has two or more letters, digits, hyphens and underscores, and is not __proto__.",
         "hub.json: channels.namespaces.news.presense: there is no such key; did you mean presence?",
         "hub.json: channels.namespaces.news.historyTtl: expected a duration such as \"5 minutes\" or a number of milliseconds, got \"soon\"."
@@ -196,7 +198,7 @@ describe("gen-config", () => {
 
 describe("gen-token", () => {
   const secret = "s3cret-of-the-hub"
-  const token = (given: Readonly<Record<string, string>>, environment: Readonly<Record<string, string>> = {}) =>
+  const token = (given: Parameters<typeof flags>[0], environment: Readonly<Record<string, string>> = {}) =>
     Effect.flatMap(
       load(new Map(), { HUB_CLIENT_TOKEN_HMAC_SECRET: secret, ...environment }),
       ({ client }) => GenToken.token(client, flags(given))
@@ -211,7 +213,7 @@ describe("gen-token", () => {
   it.effect("signs who the client is, until when, and its channels", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(1000 * 1000)
-      const jwt = yield* token({ "--user": "ada", "--channels": "news:a, news:b", "--ttl": "1 minute" }, {
+      const jwt = yield* token({ "--user": "ada", "--channels": ["room#ada,bob", "news:b"], "--ttl": "1 minute" }, {
         HUB_CLIENT_TOKEN_AUDIENCE: "hub",
         HUB_CLIENT_TOKEN_ISSUER: "app"
       })
@@ -220,7 +222,7 @@ describe("gen-token", () => {
         sub: "ada",
         iat: 1000,
         exp: 1060,
-        channels: ["news:a", "news:b"],
+        channels: ["room#ada,bob", "news:b"],
         aud: "hub",
         iss: "app"
       })

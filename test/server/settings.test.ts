@@ -80,9 +80,10 @@ const values = (setting: Setting): ReadonlyArray<readonly [text: string, value: 
   }
 }
 
-/** What a setting of the broker or of traces needs beside it. */
+/** What a setting of the broker, of traces or of personal channels needs beside it. */
 const beside = ({ path: [section, ...path] }: Setting): Environment => {
   const key = path.join(".")
+  if (/^personalChannel\.(?!enabled)/.test(key)) return { HUB_CLIENT_PERSONAL_CHANNEL_ENABLED: "true" }
   if (section === "telemetry" && key !== "otlpUrl") return { HUB_TELEMETRY_OTLP_URL: "http://127.0.0.1:4318" }
   return section !== "broker" ? {} : {
     ...(key === "type" ? {} : { HUB_BROKER_TYPE: "redis" }),
@@ -113,7 +114,11 @@ describe("precedence", () => {
           readonly file?: unknown
         }) =>
           load(
-            new Map(given.flag === undefined ? [] : [[setting.variable, given.flag]]),
+            new Map(
+              given.flag === undefined
+                ? []
+                : [[setting.variable, setting.list ? given.flag.split(/, */) : [given.flag]]]
+            ),
             given.variable === undefined ? base : { ...base, [setting.variable]: given.variable },
             given.file === undefined ? undefined : nested(setting.path, given.file)
           )
@@ -180,7 +185,7 @@ describe("secrets", () => {
           : secret
         const base = { ...access(setting), ...beside(setting) }
         const results = [
-          yield* load(new Map([[setting.variable, right]]), base),
+          yield* load(new Map([[setting.variable, [right]]]), base),
           yield* load(new Map(), { ...base, [setting.variable]: right }),
           yield* load(new Map(), base, nested(setting.path, setting.list ? [right] : right))
         ]
