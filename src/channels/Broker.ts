@@ -128,7 +128,7 @@ export type BrokerEvent =
  * 3. A stream that was lost (restart, meta TTL, `reset`) has another epoch. Reading a stream that does not exist creates
  *    it, with offset 0.
  * 4. History holds at most `size` publications, none older than `ttl` after the last one; epoch and offset outlive them
- *    by `metaTtl`. Removing history keeps epoch and offset.
+ *    by `metaTtl`; where nothing was ever published, for an hour at least, if that is less. Removing history keeps both.
  * 5. A publication with the idempotency key of an earlier one in the same channel, within the window, is not made and
  *    gets the earlier result.
  * 6. From when `subscribe` has completed until `unsubscribe`, and only then, the listener hears of a channel; what is

@@ -114,9 +114,11 @@ export class Publisher {
     })
   }
 
-  private sizeProblem({ data, tags }: BrokerPublish): ProtocolError | undefined {
-    const text = tags === undefined ? data : data + (stringify(tags) ?? "")
-    return isWithin(this.mostBytes, text)
+  /** Tags are not encoded for it: what their text has at most is taken instead. */
+  private sizeProblem({ data, tags = {} }: BrokerPublish): ProtocolError | undefined {
+    let units = 0
+    for (const key in tags) units += key.length + (tags[key]?.length ?? 0) + 1
+    return isWithin(this.mostBytes - units * 6, data)
       ? undefined
       : badRequest(`a publication has at most ${this.mostBytes} bytes, since outboxBytes is ${this.mostBytes + 1024}`)
   }

@@ -40,6 +40,7 @@ export class LiveConnection<out P = unknown> extends Traffic implements Connecti
   readonly handshake: Handshake<P>
   private handlerDone = false
   private interrupted = false
+  private isCutOff = false
   private readonly closeWith: CloseWords | undefined
   private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
 
@@ -143,9 +144,11 @@ export class LiveConnection<out P = unknown> extends Traffic implements Connecti
     this.host.wake.inner.scheduleTask(() => !this.handlerDone && this.host.fork(this.hurry(reason)), 0)
   }
 
-  /** Destroys the socket, for a connection that takes too long to end. */
+  /** For a connection that takes too long to end: its socket is destroyed, and its handler interrupted. */
   terminate(): void {
+    this.isCutOff = true
     this.transport.terminate()
+    this.changed.notify()
   }
 
   protected tellOverflow(): void {
@@ -173,7 +176,7 @@ export class LiveConnection<out P = unknown> extends Traffic implements Connecti
   /** For a handler that does not end at once: it is given time, then interrupted, then the socket waits for it no longer. */
   private hurry(reason: CloseReason): Effect.Effect<void> {
     return Effect.uninterruptible(Effect.gen(this, function*() {
-      yield* this.within(() => this.handlerDone)
+      yield* this.within(() => this.handlerDone || this.isCutOff)
       if (!this.handlerDone && !this.interrupted) {
         this.interrupt()
         yield* Effect.zipRight(Effect.yieldNow(), this.within(() => this.handlerDone))

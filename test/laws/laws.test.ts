@@ -1220,6 +1220,25 @@ describe("L9: nothing is left", () => {
       yield* Effect.all([hub.drain, hub.drain], { concurrency: "unbounded" })
     }).pipe(Effect.provide(HubTest.layer({ drainDeadline: "1 second", closeGrace: "1 minute" }))))
 
+  it.scoped("a handler that takes its time is interrupted when it is cut off, whatever its grace", () =>
+    Effect.gen(function*() {
+      const hub = yield* Hub.Hub
+      const over: Array<number> = []
+      const handler = () =>
+        Effect.onInterrupt(Effect.never, () => Effect.map(Clock.currentTimeMillis, (at) => over.push(at)))
+      const { connection, peer } = yield* HubTest.connect({ handler })
+      yield* peer.answerClose(false)
+      yield* settle
+      const drained = yield* Effect.fork(hub.drain)
+      yield* settle
+      yield* TestClock.adjust("1999 millis")
+      assert.deepStrictEqual(over, [])
+      yield* TestClock.adjust("1 millis")
+      yield* connection.closed
+      yield* Fiber.join(drained)
+      assert.deepStrictEqual(over, [2000])
+    }).pipe(Effect.provide(HubTest.layer({ drainDeadline: "2 seconds", closeGrace: "1 hour" }))))
+
   it.scoped("what runs before a drain runs before the first connection ends, and may not hold it up", () =>
     Effect.gen(function*() {
       const hub = yield* Hub.Hub

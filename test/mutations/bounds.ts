@@ -234,5 +234,13 @@ export const bounds: ReadonlyArray<Mutation> = [
     new: "if (this.status",
     file: "test/core/sending.test.ts",
     test: "is false for a peer that"
+  },
+  {
+    of: "L9",
+    what: "a handler that is cut off keeps its grace",
+    old: "this.handlerDone || this.isCutOff",
+    new: "this.handlerDone",
+    file: "test/laws/laws.test.ts",
+    test: "a handler that takes its time is interrupted when it is cut off, whatever its grace"
   }
 ]

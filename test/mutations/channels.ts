@@ -32,8 +32,8 @@ export const channels: ReadonlyArray<Mutation> = [
   {
     of: "channels",
     what: "publications of any size are taken",
-    old: "return isWithin(this.mostBytes, text)",
-    new: "return text !== undefined",
+    old: "return isWithin(this.mostBytes - units * 6, data)",
+    new: "return data !== undefined",
     file: large,
     test: "is refused by 107 as a publication, and the most that is taken arrives"
   },

@@ -148,8 +148,8 @@ describe("SIGTERM, with a handler, a peer, an authorisation and something before
         const authorising = yield* raw(child.port)
         yield* authorising.send(handshake("/slow"))
         yield* child.says("slow")
-        // As docs/lifecycle.md says: a mount and the hub drain one after the other, and what is cut off has some time.
-        yield* stops(child, "SIGTERM", 2 * hub.drainDeadline + 2 * hub.closeGrace)
+        // A mount and the hub drain one after the other, and what is cut off has some time.
+        yield* stops(child, "SIGTERM", 2 * hub.drainDeadline + hub.closeGrace)
         assert.strictEqual((yield* polite.closed).code, 1001)
         for (const peer of mute) {
           yield* eventually(() => peer.socket.readableEnded || peer.gone)
