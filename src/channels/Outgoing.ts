@@ -29,6 +29,7 @@ export abstract class Outgoing {
   protected busy = false
   /** Replies to the commands of one message, which leave together; `undefined` while there is but one. */
   private batch: Array<string> | undefined = undefined
+  /** Of the replies to one message since the client had caught up. */
   private units = 0
 
   constructor(connection: Connection, outboxBytes: number) {
@@ -71,7 +72,6 @@ export abstract class Outgoing {
     if (this.batch === undefined || this.batch.length === 0) return
     this.tell(this.batch.join("\n"))
     this.batch = []
-    this.units = 0
   }
 
   /** Handles one document after the other, and sends the replies together: as long as they are not too much for that. */
@@ -81,6 +81,7 @@ export abstract class Outgoing {
   ): Effect.Effect<void, E> {
     return Effect.suspend(() => {
       this.batch = []
+      this.units = 0
       const next = (document: string) =>
         this.units < large
           ? handle(document)
@@ -97,7 +98,9 @@ export abstract class Outgoing {
 
   /** Completes when the client's socket has taken what it was told so far. */
   get caughtUp(): Effect.Effect<void> {
-    return this.atLeisure(this.connection.flush)
+    return Effect.map(this.atLeisure(this.connection.flush), () => {
+      this.units = 0
+    })
   }
 
   /** Code of the application may take its time: replies do not wait for it, and no pong is expected meanwhile. */

@@ -40,14 +40,14 @@ const narrow = (server: Server) =>
       return documents.shift()
     })
     const send = (all: ReadonlyArray<unknown>) => peer.send(all.map((document) => JSON.stringify(document)).join("\n"))
-    /** Asks for all of it, reads nothing for a while, and then everything. */
-    const ask = (all: ReadonlyArray<unknown>) =>
+    /** Asks for all of it, in so many messages, reads nothing for a while, and then everything. */
+    const ask = (...messages: ReadonlyArray<ReadonlyArray<unknown>>) =>
       Effect.gen(function*() {
         yield* peer.pauseReading
-        yield* send(all)
+        yield* Effect.forEach(messages, send)
         yield* HubTest.settle
         yield* peer.resumeReading
-        return yield* Effect.replicateEffect(next, all.length)
+        return yield* Effect.replicateEffect(next, messages.flat().length)
       })
     return { ask }
   })
@@ -181,17 +181,26 @@ describe("a client that asks for more than its outbox holds, and reads as it can
       )
     }))
 
-  it.scopedLive("gets all answers to the calls of one message, large and small", () =>
-    Effect.gen(function*() {
-      const server = yield* serve({ hub })
-      yield* server.channels.rpc("repeat", (count) => Effect.succeed("x".repeat(Number(count))))
-      const { ask } = yield* narrow(server)
-      const sizes = Array.from({ length: 60 }, (_, n) => n % 3 === 0 ? 20_000 : 5000)
-      const replies = yield* ask(sizes.map((data, n) => ({ id: n + 2, rpc: { method: "repeat", data } })))
-      const lengths = replies.map((reply) => String(part(reply, "rpc")?.["data"]).length)
-      assert.deepStrictEqual(lengths, sizes)
-      assert.deepStrictEqual(replies.map((reply) => reply?.["id"]), sizes.map((_, n) => n + 2))
-    }))
+  const calls = (sizes: ReadonlyArray<number>) =>
+    sizes.map((data, n) => ({ id: n + 2, rpc: { method: "repeat", data } }))
+
+  for (
+    const [name, sizes, messages] of [
+      ["all answers to the many calls of one message", Array.from({ length: 60 }, () => 5000), 1],
+      ["large answers to calls that come one by one", Array.from({ length: 12 }, () => 20_000), 12]
+    ] as const
+  ) {
+    it.scopedLive(`gets ${name}`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve({ hub })
+        yield* server.channels.rpc("repeat", (count) => Effect.succeed("x".repeat(Number(count))))
+        const { ask } = yield* narrow(server)
+        const all = calls(sizes)
+        const replies = yield* messages === 1 ? ask(all) : ask(...all.map((call) => [call]))
+        assert.deepStrictEqual(replies.map((reply) => String(part(reply, "rpc")?.["data"]).length), sizes)
+        assert.deepStrictEqual(replies.map((reply) => reply?.["id"]), sizes.map((_, n) => n + 2))
+      }))
+  }
 })
 
 describe("a coalesceWindow", () => {

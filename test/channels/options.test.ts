@@ -782,9 +782,11 @@ describe("what a handler grants for a time", () => {
       let asked = 0
       yield* server.channels.register({
         matches: (channel) => channel === "closed:x",
-        subscribe: () => Effect.sync(() => ++asked === 1 ? { expireAt: inSeconds(2) } : {}),
+        subscribe: () => Effect.sync(() => ++asked <= 2 ? { expireAt: inSeconds(2) } : {}),
         publish: () => Effect.succeed(Option.none())
       })
+      const [reply] = yield* (yield* online(server)).ask({ id: 2, subscribe: { channel: "closed:x" } })
+      assert.notProperty(reply?.["subscribe"], "expires")
       const client = yield* connected(server)
       const sub = yield* client.subscribe("closed:x")
       yield* sub.next("subscribing")

@@ -51,7 +51,7 @@ export const channels: ReadonlyArray<Mutation> = [
     old: "return Effect.map(this.caughtUp, () => this.reply(document))",
     new: "return Effect.sync(() => this.reply(document))",
     file: large,
-    test: "gets all answers to the calls of one message, large and small"
+    test: "large answers to calls that come one by one"
   },
   {
     of: "channels",
@@ -59,7 +59,7 @@ export const channels: ReadonlyArray<Mutation> = [
     old: "this.units < large",
     new: "this.units >= 0",
     file: large,
-    test: "gets all answers to the calls of one message, large and small"
+    test: "all answers to the many calls of one message"
   },
   {
     of: "channels",
