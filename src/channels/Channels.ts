@@ -224,6 +224,7 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   /**
    * Registers code for some channels, for as long as the scope lives. The newest one that matches decides. After the last
    * its channels are not open to all: clients are told to try again (100), until the same `matches` is registered anew.
+   * Each `matches` is remembered for as long as the channels live: define channels once, not for each registration.
    */
   readonly register: (handler: ChannelHandler) => Effect.Effect<void, never, Scope.Scope>
   /** Serves one connection of the hub: the handler to mount. */

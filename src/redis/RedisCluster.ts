@@ -29,7 +29,7 @@ interface Member extends Place {
 const pause = 50
 
 /** The Cluster is asked for its slots at least so often, and at most. */
-const longestRefresh = 10_000
+const longestRefresh = 2000
 const shortestRefresh = 100
 
 /**

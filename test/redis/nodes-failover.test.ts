@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { ownerSlot } from "../../src/redis/RedisSlots.js"
-import { clients, loaded, noticedBy, startNodes, under } from "./support/Load.js"
+import { clients, loaded, mendedBy, noticedBy, startNodes, under } from "./support/Load.js"
 import { makeRedisCluster } from "./support/RedisCluster.js"
 import { makeRedisSentinel } from "./support/RedisSentinel.js"
 import { isRedisInstalled, type RedisServer } from "./support/RedisServer.js"
@@ -40,7 +40,8 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
         ({ publisher, sentinel }) => Effect.zipRight(sentinel.cli("SENTINEL", "FAILOVER", "main"), publisher.fails(1))
       )
       assert.strictEqual(course.told, clients)
-      noticedBy(course, ...course.said)
+      mendedBy(course, ...course.said)
+      for (const diary of course.said) assert.isAtLeast(diary.added("reconnects"), 2)
     }))
 
   it.scopedLive("the node of a Cluster that has their channel is killed: its replica goes on, and everybody is told", () =>

@@ -173,8 +173,8 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
       Effect.gen(function*() {
         const course = yield* under(
           yield* cluster(3, args),
-          ({ nodes, publisher, redis }) =>
-            Effect.all([redis.kill, publisher.fails(100), away(...nodes), redis.start], { discard: true })
+          ({ look, nodes, publisher, redis }) =>
+            Effect.all([redis.kill, publisher.fails(100), away(...nodes), look, redis.start], { discard: true })
         )
         assert.isAtLeast(course.failed, 100)
         assert.strictEqual(course.told, clients)
@@ -192,8 +192,8 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
   for (const [name, { begin, end }] of Object.entries(faults)) {
     it.scopedLive(name, () =>
       Effect.gen(function*() {
-        const course = yield* under(yield* cluster(3), ({ lines, nodes, publisher }) =>
-          Effect.all([begin(on(lines, 0)), publisher.fails(100), away(on(nodes, 0)), end(on(lines, 0))], {
+        const course = yield* under(yield* cluster(3), ({ lines, look, nodes, publisher }) =>
+          Effect.all([begin(on(lines, 0)), publisher.fails(100), away(on(nodes, 0)), look, end(on(lines, 0))], {
             discard: true
           }))
         assert.isAtLeast(course.recovered, clients / 3)
@@ -206,8 +206,8 @@ describe.runIf(isRedisInstalled)("while 200 are published per second to twelve c
 
   it.scopedLive("Redis stops for a while", () =>
     Effect.gen(function*() {
-      const course = yield* under(yield* cluster(3), ({ nodes, publisher, redis }) =>
-        Effect.all([redis.signal("SIGSTOP"), publisher.fails(300), away(...nodes), redis.signal("SIGCONT")], {
+      const course = yield* under(yield* cluster(3), ({ look, nodes, publisher, redis }) =>
+        Effect.all([redis.signal("SIGSTOP"), publisher.fails(300), away(...nodes), look, redis.signal("SIGCONT")], {
           discard: true
         }))
       assert.strictEqual(course.told, 0)

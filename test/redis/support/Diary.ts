@@ -25,6 +25,7 @@ const shortestReconnect = 25
 export class Diary {
   readonly node: HubNode.HubNode
   private readonly entries: Array<Entry> = []
+  private readonly turn = Effect.unsafeMakeSemaphore(1)
   private unanswered = 0
 
   private constructor(node: HubNode.HubNode) {
@@ -56,7 +57,7 @@ export class Diary {
         resubscribes: metrics("ws_hub_redis_resubscribes_total"),
         errors: metrics("ws_hub_redis_errors_total")
       })
-    }).pipe(Effect.catchAll(() => Effect.sync(() => void this.unanswered++)))
+    }).pipe(Effect.catchAll(() => Effect.sync(() => void this.unanswered++)), this.turn.withPermits(1))
   }
 
   /** What it said, each as often as it changed. */

@@ -78,6 +78,8 @@ export const loaded = "kept:load"
 /** What a fault is done to, and what it may wait for. */
 export interface Load {
   readonly publisher: Publisher
+  /** Asks all nodes that live what they say just now. */
+  readonly look: Effect.Effect<void>
 }
 
 /**
@@ -97,8 +99,14 @@ export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effe
     yield* publisher.next(200)
     const connections = yield* open(nodes[0] ?? assert.fail("no node"))
     const diaries = yield* Effect.forEach(nodes, Diary.keep)
+    const look = Effect.suspend(() =>
+      Effect.forEach(diaries.filter(({ node }) => node.isAlive()), ({ look }) => look, {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
     const began = performance.now()
-    yield* fault({ ...found, publisher })
+    yield* fault({ ...found, publisher, look })
     const over = performance.now()
     yield* isBack(found)
     yield* publisher.next(200)
@@ -114,8 +122,8 @@ export const under = <N extends Nodes>(found: N, fault: (load: N & Load) => Effe
     for (const one of all) one.check(ledger)
     yield* present(balancer, loaded, all.map(({ name }) => name))
     yield* Effect.forEach(alive(found), (node) => isThere(node, connections), { concurrency: "unbounded" })
+    yield* look
     const said = diaries.filter(({ node }) => node.isAlive())
-    yield* Effect.forEach(said, ({ look }) => look)
     for (const diary of said) diary.check()
     const sum = (of: "recovered" | "told") => all.reduce((sum, { starts }) => sum + starts[of], 0)
     return { failed: publisher.done.failed, recovered: sum("recovered"), told: sum("told"), said, began, over }
@@ -136,10 +144,15 @@ const mended = 20_000
  * The nodes said in time that Redis is away and that it is back, and counted what failed and what is heard again. On a
  * machine that is busy with other things Redis may not answer in time once more: that is told as well, and no mistake.
  */
-export const noticedBy = ({ began, over, said }: Course, ...nodes: ReadonlyArray<Diary>): void => {
+export const noticedBy = (course: Course, ...nodes: ReadonlyArray<Diary>): void => {
+  for (const diary of nodes) assert.isNotEmpty(diary.said(false, course.began, course.began + noticed))
+  mendedBy(course, ...nodes)
+}
+
+/** The same, where it may be over before they are asked. */
+export const mendedBy = ({ over, said }: Course, ...nodes: ReadonlyArray<Diary>): void => {
   for (const diary of nodes) {
     assert.isTrue(diary.ready.at(-1))
-    assert.isNotEmpty(diary.said(false, began, began + noticed))
     assert.isEmpty(diary.said(false, over + mended, Infinity))
     assert.isAbove(diary.added("resubscribes"), 0)
   }
