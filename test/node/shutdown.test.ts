@@ -134,7 +134,8 @@ describe("SIGTERM", () => {
     }))
 })
 
-describe("SIGTERM, with a handler, a peer, an authorisation and something before the drain that never end", () => {
+// They wait for most of their time: beside each other.
+describe.concurrent("SIGTERM, with a handler, a peer, an authorisation and something before the drain that never end", () => {
   const hub = { drainDeadline: 6000, closeGrace: 500 }
 
   for (const options of [...orders.filter(({ plain }) => !plain), ...straight]) {
