@@ -3,14 +3,21 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import { BrokerError } from "./Broker.js"
 import type { ProtocolError } from "./ProtocolCode.js"
 import { KeysUnavailable } from "./TokenKeys.js"
 
-const logged = (level: LogLevel.LogLevel, ...message: ReadonlyArray<unknown>): Effect.Effect<void> =>
-  Effect.annotateLogs(Effect.logWithLevel(level, ...message), { package: "effect-ws-hub" })
+/** As a `Cause`, what is wrong has its stack and its own causes in the log, whatever the format. */
+const logged = (level: LogLevel.LogLevel, message: string, cause?: unknown): Effect.Effect<void> =>
+  Effect.annotateLogs(
+    cause === undefined
+      ? Effect.logWithLevel(level, message)
+      : Effect.logWithLevel(level, message, Cause.die(cause)),
+    { package: "effect-ws-hub" }
+  )
 
 /** @internal */
 export class Faults {
@@ -25,8 +32,12 @@ export class Faults {
   }
 
   /** An operation failed: the client reads the error, the log its cause. */
-  complain(operation: string, { cause }: ProtocolError): Effect.Effect<void> {
-    const message = `The operation ${operation} of a client failed`
+  complain(operation: string, error: ProtocolError): Effect.Effect<void> {
+    return this.failed(`The operation ${operation} of a client failed`, error)
+  }
+
+  /** Whoever called reads the error, the log its cause. */
+  failed(message: string, { cause }: ProtocolError): Effect.Effect<void> {
     return cause === undefined
       ? Effect.void
       : cause instanceof BrokerError

@@ -9,12 +9,12 @@ import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { Channels } from "./Channels.js"
+import { Faults } from "./Faults.js"
 import { badRequest, errors, internalError, ProtocolError } from "./ProtocolCode.js"
 import { api, type ApiKey } from "./ServerApiDefinition.js"
 import { methods } from "./ServerApiMethods.js"
@@ -111,21 +111,24 @@ const readJson = (request: HttpServerRequest.HttpServerRequest, limit: number): 
       () => refuse(400, bytes.length === 0 ? "the body is empty: send {}" : "the body is no JSON")
     ))
 
+type Run = (name: string, params: unknown) => Effect.Effect<string, ProtocolError>
+
 /** Runs a method; its result is JSON text. Whatever goes wrong inside is error 100 for the caller, and logged. */
-const run = (channels: Service, name: string, params: unknown): Effect.Effect<string, ProtocolError> => {
-  const method = methods.get(name)
-  if (method === undefined) return errors.methodNotFound
-  return Effect.suspend(() => method(channels, params)).pipe(
-    Effect.catchTag("Disconnect", ({ code, reason }) => new ProtocolError({ code, reason, temporary: false })),
-    Effect.flatMap((result) => Effect.try({ try: () => JSON.stringify(result), catch: internalError })),
-    Effect.catchAllDefect((defect) => internalError(defect)),
-    Effect.tapError((error) =>
-      error.cause === undefined
-        ? Effect.void
-        : Effect.logError(`the server API failed to ${name}`, Cause.die(error.cause))
-    ),
-    Effect.annotateLogs({ package: "effect-ws-hub", module: "ServerApi" })
-  )
+const runner = (channels: Service): Run => {
+  const all = new Map([...methods].map(([name, method]) => [name, { method, faults: new Faults() }]))
+  return (name, params) => {
+    const found = all.get(name)
+    if (found === undefined) return errors.methodNotFound
+    const { faults, method } = found
+    return Effect.suspend(() => method(channels, params)).pipe(
+      Effect.catchTag("Disconnect", ({ code, reason }) => new ProtocolError({ code, reason, temporary: false })),
+      Effect.flatMap((result) => Effect.try({ try: () => JSON.stringify(result), catch: internalError })),
+      Effect.catchAllDefect((defect) => internalError(defect)),
+      Effect.tap(() => faults.worked()),
+      Effect.tapError((error) => faults.failed(`The server API failed to ${name}`, error)),
+      Effect.annotateLogs({ module: "ServerApi" })
+    )
+  }
 }
 
 const failed = (error: ProtocolError) => `{"error":${JSON.stringify(errorObject(error))}}`
@@ -136,22 +139,22 @@ const parallel = 64
 const parseBatch = decode(BatchRequest)
 
 /** One command of a batch, and its reply. */
-const command = (channels: Service, input: unknown): Effect.Effect<string> => {
+const command = (run: Run, input: unknown): Effect.Effect<string> => {
   const names = Predicate.isRecord(input) ? Object.keys(input) : []
   const [name] = names
   if (!Predicate.isRecord(input) || name === undefined || names.length > 1) {
     return Effect.succeed(failed(badRequest("a command is an object with one key, a method")))
   }
-  return Effect.match(run(channels, name, input[name]), {
+  return Effect.match(run(name, input[name]), {
     onFailure: failed,
     onSuccess: (result) => `{${JSON.stringify(name)}:${result}}`
   })
 }
 
-const batch = (channels: Service, params: unknown): Effect.Effect<string, ProtocolError> =>
+const batch = (run: Run, params: unknown): Effect.Effect<string, ProtocolError> =>
   Effect.flatMap(parseBatch(params), (request) =>
     Effect.map(
-      Effect.forEach(request.commands, (input) => command(channels, input), {
+      Effect.forEach(request.commands, (input) => command(run, input), {
         concurrency: request.parallel === true ? parallel : 1
       }),
       (replies) => `{"replies":[${replies.join(",")}]}`
@@ -161,6 +164,7 @@ const handlers = (options: RoutesOptions) =>
   HttpApiBuilder.group(api, "server", (handlers) =>
     Effect.map(Channels, (channels) => {
       const limit = options.maxBodySize ?? 1048576
+      const run = runner(channels)
       const answer = (call: (params: unknown) => Effect.Effect<string, ProtocolError>) =>
       (
         { headers, request }: {
@@ -184,7 +188,7 @@ const handlers = (options: RoutesOptions) =>
         )
       }
       const plain = (name: string) =>
-        answer((params) => Effect.map(run(channels, name, params), (result) => `{"result":${result}}`))
+        answer((params) => Effect.map(run(name, params), (result) => `{"result":${result}}`))
       return handlers
         .handleRaw("publish", plain("publish"))
         .handleRaw("broadcast", plain("broadcast"))
@@ -199,7 +203,7 @@ const handlers = (options: RoutesOptions) =>
         .handleRaw("channels", plain("channels"))
         .handleRaw("info", plain("info"))
         .handleRaw("rpc", plain("rpc"))
-        .handleRaw("batch", answer((params) => batch(channels, params)))
+        .handleRaw("batch", answer((params) => batch(run, params)))
     }))
 
 const unknownMethod = HttpLayerRouter.add(

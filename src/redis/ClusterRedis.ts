@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -214,7 +215,7 @@ class Nodes {
         (part) => this.redis.publish(inbox, part),
         { discard: true }
       )).pipe(
-        Effect.catchAll((error) => Effect.logDebug("An answer to another node was lost", error)),
+        Effect.catchAll((error) => Effect.logDebug("An answer to another node was lost", Cause.fail(error))),
         Effect.annotateLogs({ package: "effect-ws-hub", module: "ClusterRedis" })
       )
   }

@@ -14,6 +14,9 @@ import type { ClientInfo } from "../channels/Publication.js"
 import { define, type RedisScript } from "./RedisScripts.js"
 
 /**
+ * A server whose memory is full refuses what may need more, unless the script has written before: so scripts first take
+ * away, and then count.
+ *
  * `expire` ends leases that are over, in one go at most `most`. It returns whether there may be more: a million leases of
  * a node that was killed must not stop Redis.
  */
@@ -33,11 +36,12 @@ end
 local function expire(most)
   local ended = redis.call("ZRANGEBYSCORE", leases, "-inf", now, "LIMIT", 0, most)
   if #ended == 0 then return false end
-  for _, entry in ipairs(redis.call("HMGET", entries, unpack(ended))) do
-    if entry then uncount(userOf(entry)) end
-  end
+  local gone = redis.call("HMGET", entries, unpack(ended))
   redis.call("HDEL", entries, unpack(ended))
   redis.call("ZREM", leases, unpack(ended))
+  for _, entry in ipairs(gone) do
+    if entry then uncount(userOf(entry)) end
+  end
   return #ended == most
 end
 `
@@ -64,7 +68,11 @@ if before ~= entry then
     if was then uncount(was) end
   end
 end
-redis.call("ZADD", leases, now + ttl, client)
+local renewed = redis.pcall("ZADD", leases, now + ttl, client)
+if type(renewed) == "table" and renewed.err then
+  redis.call("ZREM", leases, client)
+  redis.call("ZADD", leases, now + ttl, client)
+end
 if redis.call("PTTL", leases) < ttl then
   for _, key in ipairs(KEYS) do redis.call("PEXPIREAT", key, now + ttl) end
 end
@@ -83,9 +91,9 @@ export const remove: RedisScript<void> = define({
 expire(100)
 local entry = redis.call("HGET", entries, ARGV[1])
 if entry then
-  uncount(userOf(entry))
   redis.call("HDEL", entries, ARGV[1])
   redis.call("ZREM", leases, ARGV[1])
+  uncount(userOf(entry))
 end
 `,
   decode: nothing

@@ -103,6 +103,17 @@ export const connect = (
   )
 
 /**
+ * Completes with the answer to a PING. A server that cannot write to its disk answers with an error, and goes on to
+ * serve what changes nothing there, such as publications without history.
+ *
+ * @internal
+ */
+export const ping = (client: RedisClient): Promise<unknown> =>
+  client.sendCommand(["PING"]).catch((error: unknown) => {
+    if (!(error instanceof Error && error.message.startsWith("MISCONF"))) throw error
+  })
+
+/**
  * Asks a server one thing, over a connection of its own.
  *
  * @internal

@@ -4,7 +4,7 @@
  * @since 1.0.0
  */
 import * as Effect from "effect/Effect"
-import { attempt, type RedisClient, type RedisFailure } from "./RedisClient.js"
+import { attempt, ping, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import { RedisLink } from "./RedisLink.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
@@ -158,7 +158,7 @@ export class RedisHearing {
     this.joinAll(client, joining.filter((subscription) => this.subscriptions.get(subscription.name) === subscription))
     // What was published while nobody wanted it may still be on its way: it comes before the answer.
     if (returning.length > 0) {
-      client.sendCommand(["PING"]).then(
+      ping(client).then(
         () => this.settle(returning, "Live", undefined),
         (error: unknown) => this.settle(returning, "Live", error)
       )

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { RedisBound, unitsOf } from "./RedisBound.js"
-import { attempt, connect, failure, openClient, type RedisClient, type RedisFailure } from "./RedisClient.js"
+import { attempt, connect, failure, openClient, ping, type RedisClient, RedisFailure } from "./RedisClient.js"
 import * as Metrics from "./RedisMetrics.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 import { afterReading, late, reading } from "./RedisReading.js"
@@ -55,6 +55,9 @@ export interface LinkEvents {
 
 const firstRetry = 50
 
+/** Reasons that are warned of while there is no connection. */
+const mostReasons = 5
+
 /** Connections that are open, of all links. */
 let open = 0
 
@@ -74,6 +77,8 @@ export class RedisLink {
   private readonly locate: Effect.Effect<RedisServer, RedisFailure>
   private readonly events: LinkEvents
   private failures = 0
+  /** Why there is none, as far as the log has it: the first reason is often just that the connection ended. */
+  private readonly said = new Set<string>()
   private present: Deferred.Deferred<never, RedisFailure> | undefined
   private wasReady = false
 
@@ -142,10 +147,14 @@ export class RedisLink {
     return Effect.forever(
       Effect.catchAllCause(this.session, (cause) =>
         Effect.gen(this, function*() {
-          const reason = String(Cause.squash(cause))
-          yield* this.failures++ === 0
-            ? Effect.logWarning(`No connection to Redis: ${reason}`)
-            : Effect.logDebug(`Still no connection to Redis: ${reason}`)
+          const found = Cause.squash(cause)
+          const reason = found instanceof RedisFailure ? found.message : String(found)
+          const isKnown = this.said.has(reason) || this.said.size >= mostReasons
+          this.failures++
+          this.said.add(reason)
+          yield* isKnown
+            ? Effect.logDebug(`Still no connection to Redis: ${reason}`)
+            : Effect.logWarning(`No connection to Redis: ${reason}`)
           this.events.onFailed?.()
           const most = Math.min(firstRetry * 2 ** Math.min(this.failures - 1, 20), this.config.retryInterval)
           yield* Effect.sleep(most * (0.5 + 0.5 * (yield* Random.next)))
@@ -165,6 +174,7 @@ export class RedisLink {
         yield* this.events.prepare?.(client) ?? Effect.void
         if (this.failures > 0) yield* Effect.logInfo("Connected to Redis")
         this.failures = 0
+        this.said.clear()
         this.client = client
         Metrics.connections.unsafeUpdate(++open, [])
         if (this.wasReady) Metrics.reconnects.unsafeUpdate(1, [])
@@ -190,11 +200,11 @@ export class RedisLink {
       Effect.zipRight(Effect.sleep(commandTimeout), reading),
       failure(`no sign of life within ${commandTimeout} ms`)
     )
-    const ping = Effect.raceFirst(attempt(() => client.sendCommand(["PING"])), silence)
+    const sign = Effect.raceFirst(attempt(() => ping(client)), silence)
     return Effect.forever(Effect.gen(this, function*() {
       yield* Effect.sleep(pingInterval)
       const before = performance.now()
-      yield* ping
+      yield* sign
       this.events.onPing?.(performance.now() - before)
     }))
   }

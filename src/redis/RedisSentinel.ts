@@ -17,8 +17,8 @@ const isMaster = (server: RedisServer, config: RedisConfig) =>
   )
 
 /**
- * The master that the first Sentinel names which answers, and which says so itself: after a failover Sentinels may still
- * name the old one.
+ * The master that says so itself, by the word of whichever Sentinel is first: all are asked at once, since one that is mute
+ * must not be waited for, and after a failover some may still name the old one.
  *
  * @internal
  */
@@ -26,17 +26,20 @@ export const locateMaster = (
   { master, name, sentinels }: RedisServers & { readonly _tag: "Sentinel" },
   config: RedisConfig
 ): Effect.Effect<RedisServer, RedisFailure> =>
-  Effect.validateFirst(sentinels, (sentinel) =>
-    Effect.gen(function*() {
-      const found = yield* ask(sentinel, config, ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name])
-      if (!Array.isArray(found)) return yield* failure(`Sentinel knows no master ${name}`)
-      const [host, port] = found as ReadonlyArray<unknown>
-      const server = { ...master, host: String(host), port: Number(port) }
-      yield* isMaster(server, config)
-      return server
-    })).pipe(
-      Effect.mapError((errors) => failure(`Sentinel: ${errors.map(({ message }) => message).join(", ")}`))
+  Effect.suspend(() => {
+    const reasons: Array<string> = []
+    const attempts = sentinels.map((sentinel) =>
+      Effect.gen(function*() {
+        const found = yield* ask(sentinel, config, ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name])
+        if (!Array.isArray(found)) return yield* failure(`Sentinel knows no master ${name}`)
+        const [host, port] = found as ReadonlyArray<unknown>
+        const server = { ...master, host: String(host), port: Number(port) }
+        yield* isMaster(server, config)
+        return server
+      }).pipe(Effect.tapError(({ message }) => Effect.sync(() => reasons.push(message))))
     )
+    return Effect.mapError(Effect.raceAll(attempts), () => failure(`Sentinel: ${reasons.join(", ")}`))
+  })
 
 /**
  * Hears from the Sentinels that there is another master: the old one may take commands for ten seconds more.

@@ -5,15 +5,15 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { attempt, type RedisClient, type RedisFailure } from "./RedisClient.js"
+import { attempt, failure, ping, type RedisClient, type RedisFailure } from "./RedisClient.js"
 import { type Ear, type HearingEvents, RedisHearing } from "./RedisHearing.js"
 import { type Done, RedisLink } from "./RedisLink.js"
 import type { RedisConfig, RedisServer } from "./RedisOptions.js"
 import { knownScripts } from "./RedisScripts.js"
 
 /**
- * The name of the server's run; nothing, if it does not tell. Fails while the server is loading its memory. Afterwards the
- * server knows our scripts.
+ * The name of the server's run; nothing, if it does not tell. Fails while the server is loading its memory, and if it is a
+ * replica that takes no writes. Afterwards the server knows our scripts.
  *
  * All nodes must have the same name at the same time, or they would void each other's streams: it may change only with a
  * restart, which all of them notice. So its replication id is no part of it, though it changes when a replica takes over:
@@ -22,14 +22,17 @@ import { knownScripts } from "./RedisScripts.js"
 const runOf = (client: RedisClient): Effect.Effect<string, RedisFailure> => {
   const ask = (...args: ReadonlyArray<string>) => attempt((): Promise<unknown> => client.sendCommand(args))
   const load = Effect.forEach(knownScripts(), (lua) => ask("SCRIPT", "LOAD", lua), { concurrency: "unbounded" })
-  return Effect.zipRight(
-    Effect.zipRight(ask("PING"), Effect.ignore(load)),
-    ask("INFO", "server").pipe(
-      Effect.map((info) => /run_id:(\w{8})/.exec(String(info))?.[1] ?? ""),
-      Effect.orElseSucceed(() => "")
-    )
-  )
+  /** Nothing, if we may not ask. */
+  const info = (section: string) => Effect.orElseSucceed(Effect.map(ask("INFO", section), String), () => "")
+  return Effect.gen(function*() {
+    yield* attempt(() => ping(client))
+    if (isReadOnly(yield* info("replication"))) return yield* failure("it is a replica, and takes no writes")
+    yield* Effect.ignore(load)
+    return /run_id:(\w{8})/.exec(yield* info("server"))?.[1] ?? ""
+  })
 }
+
+const isReadOnly = (info: string): boolean => /^role:slave\r?$/m.test(info) && /^slave_read_only:1\r?$/m.test(info)
 
 /** @internal */
 export interface ShardEvents extends HearingEvents {

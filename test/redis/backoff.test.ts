@@ -1,6 +1,6 @@
 /** How often a link that finds no server tries again. */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Either, Fiber, Random, TestClock } from "effect"
+import { Clock, Effect, Either, Fiber, Logger, LogLevel, Random, TestClock } from "effect"
 import { failure } from "../../src/redis/RedisClient.js"
 import { RedisLink } from "../../src/redis/RedisLink.js"
 import * as RedisOptions from "../../src/redis/RedisOptions.js"
@@ -29,6 +29,23 @@ describe("a link without a server", () => {
       assert.deepStrictEqual(yield* pauses(1), [50, 100, 200, 400, 800, 1000, 1000, 1000])
       assert.deepStrictEqual(yield* pauses(0), [25, 50, 100, 200, 400, 500, 500, 500])
       assert.deepStrictEqual(yield* pauses(0.5), [37.5, 75, 150, 300, 600, 750, 750, 750])
+    }))
+
+  it.effect("warns of each reason once, and of five at most", () =>
+    Effect.gen(function*() {
+      const said: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel === LogLevel.Warning) said.push(String(message))
+      })
+      let attempts = 0
+      const locate = Effect.suspend(() => failure(`reason ${Math.floor(attempts++ / 2)}`))
+      yield* new RedisLink(config, locate).keep.pipe(
+        Effect.fork,
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
+      yield* TestClock.adjust("60 seconds")
+      assert.isAbove(attempts, 20)
+      assert.deepStrictEqual(said, [0, 1, 2, 3, 4].map((n) => `No connection to Redis: reason ${n}`))
     }))
 
   it.scoped.skipIf(!isRedisInstalled)(

@@ -39,10 +39,15 @@ describe.skipIf(!isRedisInstalled)("failover", () => {
       assert.strictEqual(heard._tag === "Published" && heard.epoch, after?.epoch)
     }))
 
-  it.scopedLive("that a Sentinel is asked for: the old master takes no more", () =>
+  it.scopedLive("that a Sentinel is asked for: the old master takes no more, and other Sentinels may be mute", () =>
     Effect.gen(function*() {
       const { replica, sentinel } = yield* makeRedisSentinel
-      const node = yield* makeNode({ sentinel: { name: "main", urls: [sentinel.url] }, ...fast })
+      const mute = yield* Effect.replicateEffect(makeRedisServer(), 2)
+      for (const { signal } of mute) yield* signal("SIGSTOP")
+      const [first, last] = mute.map(({ url }) => url)
+      const urls = [first, sentinel.url, last].flatMap((url) => url ?? [])
+      // Whoever waits for a mute one waits for as long as this test has.
+      const node = yield* makeNode({ sentinel: { name: "main", urls }, ...fast, connectTimeout: 300_000 })
       yield* node.redis.connected
       yield* node.broker.subscribe("a")
       yield* node.broker.publish("a", { data: "1", stream })
@@ -72,6 +77,28 @@ describe.skipIf(!isRedisInstalled)("failover", () => {
       yield* master.signal("SIGSTOP")
       yield* until(Effect.map(node.redis.isConnected, (is) => !is))
       yield* until(node.redis.isConnected)
+    }))
+
+  it.scopedLive("to a replica that takes no writes: Redis is away, until it takes them", () =>
+    Effect.gen(function*() {
+      const [server, other] = [yield* makeRedisServer(), yield* makeRedisServer()]
+      const node = yield* makeNode({ url: server.url, ...fast })
+      yield* node.redis.connected
+      yield* node.broker.subscribe("a")
+      yield* server.cli("REPLICAOF", "127.0.0.1", `${other.port}`)
+      assert.match((yield* Effect.flip(node.broker.publish("a", { data: "1", stream }))).message, /READONLY/)
+      const asked = Effect.map(server.cli("INFO", "commandstats"), (info) =>
+        Number(/cmdstat_info:calls=(\d+)/.exec(info)?.[1] ?? 0))
+      const before = yield* asked
+      // It connects again and again, and is never ready.
+      yield* until(Effect.zipWith(asked, node.redis.isConnected, (now, is) => {
+        assert.isFalse(is)
+        return now > before + 10
+      }))
+      yield* server.cli("REPLICAOF", "NO", "ONE")
+      yield* until(node.redis.isConnected)
+      yield* persist(node.broker.publish("a", { data: "2", stream }))
+      yield* next(node, "Published")
     }))
 
   it.scopedLive(

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Queue } from "effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import type { StreamOptions } from "../../src/channels/Broker.js"
 import * as RedisMetrics from "../../src/redis/RedisMetrics.js"
 import { makeNode, persist, until } from "./support/Nodes.js"
@@ -12,6 +15,36 @@ const fast = { retryInterval: 50, commandTimeout: 1000, pingInterval: 1000 }
 const count = (metric: Metric.Metric.Counter<number>) => Effect.map(Metric.value(metric), ({ count }) => count)
 
 describe.skipIf(!isRedisInstalled)("faults of Redis", () => {
+  it.scopedLive("cannot write to its disk: what changes nothing there goes on, and the rest says why it does not", () =>
+    Effect.gen(function*() {
+      const folder = mkdtempSync(join(tmpdir(), "redis-test-"))
+      const server = yield* makeRedisServer({ args: ["--dir", folder, "--save", "3600 1"] })
+      const options = { url: server.url, ...fast, pingInterval: 20 }
+      const { broker, events, redis } = yield* makeNode(options)
+      yield* redis.connected
+      yield* broker.subscribe("a")
+      yield* broker.publish("a", { data: "1", stream })
+      yield* Queue.take(events)
+
+      rmSync(folder, { recursive: true })
+      yield* server.cli("BGSAVE")
+      yield* until(Effect.map(server.cli("INFO", "persistence"), (info) => info.includes("bgsave_status:err")))
+      assert.match((yield* Effect.flip(broker.publish("a", { data: "2", stream }))).message, /MISCONF/)
+      const signs = Effect.map(server.cli("INFO", "commandstats"), (info) =>
+        Number(/cmdstat_ping:.*rejected_calls=(\d+)/.exec(info)?.[1] ?? 0))
+      const before = yield* signs
+      yield* until(Effect.map(signs, (now) => now > before + 4))
+      assert.isTrue(yield* redis.isConnected)
+      // Wanted again: it asks whether all has come that was published meanwhile.
+      yield* broker.unsubscribe("a")
+      yield* broker.subscribe("a")
+      const another = yield* makeNode(options)
+      yield* another.redis.connected
+      yield* another.broker.publish("a", { data: "3" })
+      const heard = yield* Queue.take(events)
+      assert.strictEqual(heard._tag === "Published" && heard.publication.data, "3")
+    }))
+
   it.scopedLive("unreachable at first: nothing waits for it, and all goes on when it is there", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer({ stopped: true })

@@ -228,6 +228,35 @@ const inDetail = (it: It) => {
       )
     }))
 
+  it.scoped("a server whose memory is full lets nobody in, and knows who is there, and who is not any more", () =>
+    Effect.gen(function*() {
+      const presence = yield* node
+      const ask = yield* raw
+      const channel = fresh()
+      const [ada, bob, eve] = [info("1", "ada"), info("2", "bob"), info("3", "eve")]
+      for (const client of [ada, bob, eve]) yield* presence.add(channel, client, long)
+      yield* ask("CONFIG", "SET", "maxmemory", "1")
+      yield* Effect.gen(function*() {
+        assert.match((yield* Effect.flip(presence.add(channel, info("4", "joe"), long))).message, /OOM/)
+        const ends = Effect.map(ask("ZSCORE", `hub:{${channel}}:leases`, "1"), Number)
+        const before = yield* ends
+        yield* presence.add(channel, ada, 2 * long)
+        assert.isAtLeast(yield* ends, before + long)
+        yield* presence.remove(channel, bob)
+        assert.deepStrictEqual(yield* presence.stats(channel), { clients: 2, users: 2 })
+        // Takes away first, since nothing else may be written.
+        yield* ask(
+          "EVAL",
+          `redis.call("ZREM", KEYS[1], ARGV[1]) redis.call("ZADD", KEYS[1], 1, ARGV[1])`,
+          "1",
+          `hub:{${channel}}:leases`,
+          "3"
+        )
+        assert.deepStrictEqual([...(yield* presence.get(channel)).keys()], ["1"])
+        assert.deepStrictEqual(yield* presence.stats(channel), { clients: 1, users: 1 })
+      }).pipe(Effect.ensuring(ask("CONFIG", "SET", "maxmemory", "0")))
+    }))
+
   it.scoped("counting reads no entry, and renewing writes none", () =>
     Effect.gen(function*() {
       const presence = yield* node

@@ -1,6 +1,9 @@
 /** The server API over the service itself, beside the websocket: what it says, and what clients see of it. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
 import {
   connected,
@@ -51,6 +54,28 @@ const epochOf = (server: Server, channel: string) =>
   Effect.map(server.channels.history(channel, { limit: 0 }), ({ epoch }) => epoch)
 
 describe("publishing", () => {
+  it.scopedLive("a broker that is away: error 100 each time, and one line in the log for an outage", () => {
+    const said: Array<string> = []
+    const logger = Logger.make(({ cause, logLevel, message }) => {
+      const [why] = Cause.pretty(cause).split("\n")
+      if (LogLevel.greaterThanEqual(logLevel, LogLevel.Warning)) said.push(`${String(message)}: ${why}`)
+    })
+    return Effect.gen(function*() {
+      const { api, server } = yield* start()
+      const publish = api("publish", { channel: "kept:x", data: 1 })
+      const line = "The server API failed to publish: BrokerError: The broker failed to publish: broken by the test"
+      for (const lines of [[line], [line, line]]) {
+        server.faults.broken.add("publish")
+        for (let times = 0; times < 3; times++) {
+          assert.deepStrictEqual(yield* publish, refused(100, "internal server error"))
+        }
+        server.faults.broken.delete("publish")
+        assert.containsAllKeys(yield* publish, ["result"])
+        assert.deepStrictEqual(said, lines)
+      }
+    }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+  })
+
   it.scopedLive("publish reaches the subscribers, with its tags, and says its position", () =>
     Effect.gen(function*() {
       const { api, server } = yield* start()
