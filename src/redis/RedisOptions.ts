@@ -46,7 +46,10 @@ export interface RedisOptions {
   readonly maxPending?: number | undefined
   /** The same in UTF-16 units of what they say. Defaults to 67108864. */
   readonly maxPendingUnits?: number | undefined
-  /** A connection is asked for a sign of life so often; it is given up after `commandTimeout`. Defaults to 2 seconds. */
+  /**
+   * A connection is asked for a sign of life so often; it is given up after `commandTimeout`. Less than the `timeout` of the
+   * Redis server, if it has one: it closes what is idle for so long. Defaults to 2 seconds.
+   */
   readonly pingInterval?: Duration.DurationInput | undefined
   /** Longest pause between attempts to connect; the first is 50 milliseconds. Defaults to 2 seconds. */
   readonly retryInterval?: Duration.DurationInput | undefined

@@ -4,6 +4,7 @@ import { channels } from "./channels.js"
 import { laws } from "./laws.js"
 import type { Mutation } from "./mutation.js"
 import { origin } from "./origin.js"
+import { redis } from "./redis.js"
 import { sockets } from "./sockets.js"
 
-export const mutations: ReadonlyArray<Mutation> = [...laws, ...bounds, ...sockets, ...origin, ...channels]
+export const mutations: ReadonlyArray<Mutation> = [...laws, ...bounds, ...sockets, ...origin, ...channels, ...redis]

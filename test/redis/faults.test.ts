@@ -30,8 +30,10 @@ describe.skipIf(!isRedisInstalled)("faults of Redis", () => {
       yield* server.cli("BGSAVE")
       yield* until(Effect.map(server.cli("INFO", "persistence"), (info) => info.includes("bgsave_status:err")))
       assert.match((yield* Effect.flip(broker.publish("a", { data: "2", stream }))).message, /MISCONF/)
-      const signs = Effect.map(server.cli("INFO", "commandstats"), (info) =>
-        Number(/cmdstat_ping:.*rejected_calls=(\d+)/.exec(info)?.[1] ?? 0))
+      const signs = Effect.map(
+        server.cli("INFO", "commandstats"),
+        (info) => Number(/cmdstat_ping:.*rejected_calls=(\d+)/.exec(info)?.[1] ?? 0)
+      )
       const before = yield* signs
       yield* until(Effect.map(signs, (now) => now > before + 4))
       assert.isTrue(yield* redis.isConnected)
