@@ -11,18 +11,12 @@ import { Disconnect } from "../core/HubError.js"
 import type { NodeInfo } from "./Channels.js"
 import * as Connecting from "./Connecting.js"
 import * as Control from "./Control.js"
+import { globOf } from "./Glob.js"
 import type { Node } from "./Node.js"
 import type { ProtocolError } from "./ProtocolCode.js"
 import { pushes } from "./ProtocolReply.js"
 import type { Session } from "./Session.js"
 import * as Subscribing from "./Subscribing.js"
-
-/** A glob as a regular expression. */
-const glob = (pattern: string): RegExp =>
-  new RegExp(
-    `^${pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".")}$`,
-    "s"
-  )
 
 /** In the node's care: whoever asked for the changes may be interrupted, and they go on. */
 const each = (
@@ -56,9 +50,9 @@ export const channels = (
   node: Node,
   { pattern }: Control.FindChannels
 ): ReadonlyArray<readonly [name: string, clients: number]> => {
-  const matches = glob(pattern)
+  const matches = globOf(pattern)
   return [...node.members].flatMap(({ name, subscriptions: { size } }) =>
-    matches.test(name) && size > 0 ? [[name, size] as const] : []
+    size > 0 && matches(name) ? [[name, size] as const] : []
   )
 }
 
