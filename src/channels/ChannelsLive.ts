@@ -39,6 +39,7 @@ import { stringify } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
+import { Slices } from "./Slices.js"
 
 /** What decided about a channel has closed, as a rule since the server does: the client comes again. */
 const unhandled = new ProtocolError({ code: 100, reason: "nobody serves the channel just now", temporary: true })
@@ -93,6 +94,9 @@ const subscribe = (
     )
     return Stream.map(Stream.concat(Stream.fromIterable(missed), live), Node.parsed)
   })
+
+/** Publications of a broadcast that wait for the broker at once: those of one turn go to Redis together. */
+const together = 100
 
 /** Whether the URL of a handshake asks for the protocol's binary form. */
 const asksForProtobuf = (url: string): boolean => {
@@ -152,9 +156,15 @@ export const make = (
     return Channels.of({
       publish,
       broadcast: (channels, data, options) =>
-        stringify(data) === undefined
-          ? Effect.fail(notJson)
-          : Effect.forEach(channels, (channel) => Effect.either(publish(channel, data, options))),
+        Effect.suspend(() => {
+          if (stringify(data) === undefined) return Effect.fail(notJson)
+          const slices = new Slices()
+          return Effect.forEach(
+            channels,
+            (channel) => Effect.zipRight(slices.next, Effect.either(publish(channel, data, options))),
+            { concurrency: together }
+          )
+        }),
       subscribe: (channel, options = {}) =>
         Stream.unwrapScoped(
           Effect.flatMap(

@@ -21,6 +21,7 @@ import { methods } from "./ServerApiMethods.js"
 import { decode } from "./ServerApiParams.js"
 import { errorObject } from "./ServerApiResults.js"
 import { BatchRequest } from "./ServerApiSchema.js"
+import { Slices } from "./Slices.js"
 
 type Service = typeof Channels.Service
 
@@ -152,13 +153,15 @@ const command = (run: Run, input: unknown): Effect.Effect<string> => {
 }
 
 const batch = (run: Run, params: unknown): Effect.Effect<string, ProtocolError> =>
-  Effect.flatMap(parseBatch(params), (request) =>
-    Effect.map(
-      Effect.forEach(request.commands, (input) => command(run, input), {
+  Effect.flatMap(parseBatch(params), (request) => {
+    const slices = new Slices()
+    return Effect.map(
+      Effect.forEach(request.commands, (input) => Effect.zipRight(slices.next, command(run, input)), {
         concurrency: request.parallel === true ? parallel : 1
       }),
       (replies) => `{"replies":[${replies.join(",")}]}`
-    ))
+    )
+  })
 
 const handlers = (options: RoutesOptions) =>
   HttpApiBuilder.group(api, "server", (handlers) =>

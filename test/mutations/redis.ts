@@ -40,7 +40,7 @@ export const redis: ReadonlyArray<Mutation> = [
     old: "Effect.forEach(sentinels, (sentinel) => {",
     new: "Effect.forEach(sentinels.slice(0, 1), (sentinel) => {",
     file: failover,
-    test: "that a Sentinel is asked for: the old master takes no more, and other Sentinels may be mute"
+    test: "of a master that is mute: any Sentinel tells, and nobody waits for the master"
   },
   {
     of: "Redis",
@@ -161,6 +161,30 @@ export const redis: ReadonlyArray<Mutation> = [
     new: "redis.call(\"ZADD\"",
     file: presence,
     test: full
+  },
+  {
+    of: "the server API",
+    what: "a long batch keeps everybody waiting",
+    old: "if (now - began < longest) return Effect.void",
+    new: "if (now - began < longest * 1000) return Effect.void",
+    file: "test/server/api.test.ts",
+    test: "a long batch lets others in, and ends when its caller has gone"
+  },
+  {
+    of: "the server API",
+    what: "all steps that waited go on in one turn",
+    old: "if (this.began !== began) return this.next",
+    new: "if (this.began !== began) return Effect.void",
+    file: "test/server/api.test.ts",
+    test: "a long batch lets others in, and ends when its caller has gone"
+  },
+  {
+    of: "the server API",
+    what: "a broadcast goes to one channel after the other",
+    old: "{ concurrency: together }",
+    new: "{ concurrency: 1 }",
+    file: "test/server/api.test.ts",
+    test: "broadcast does not wait for one channel before it publishes to the next"
   },
   {
     of: "the server API",

@@ -62,6 +62,20 @@ describe.skipIf(!isRedisInstalled)("failover", () => {
       )
     }))
 
+  it.scopedLive("of a master that is mute: any Sentinel tells, and nobody waits for the master", () =>
+    Effect.gen(function*() {
+      const { master, sentinel } = yield* makeRedisSentinel
+      const mute = yield* makeRedisServer()
+      yield* mute.signal("SIGSTOP")
+      const forEver = { commandTimeout: 300_000, pingInterval: 300_000, connectTimeout: 300_000 }
+      const node = yield* makeNode({ sentinel: { name: "main", urls: [mute.url, sentinel.url] }, ...fast, ...forEver })
+      yield* node.redis.connected
+      const before = yield* node.broker.publish("a", { data: "1", stream })
+      yield* master.signal("SIGSTOP")
+      const after = yield* persist(node.broker.publish("a", { data: "2", stream }))
+      assert.notStrictEqual(after?.epoch, before?.epoch)
+    }))
+
   it.scopedLive("that comes while the old master, which is mute, is asked whether it still is one", () =>
     Effect.gen(function*() {
       const { master, sentinel } = yield* makeRedisSentinel

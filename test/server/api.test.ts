@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
@@ -16,7 +17,7 @@ import {
   type Server,
   user
 } from "../channels/support.js"
-import { eventuallyEffect } from "../node/support.js"
+import { eventually, eventuallyEffect } from "../node/support.js"
 
 const key = "a-key"
 
@@ -132,6 +133,23 @@ describe("publishing", () => {
         yield* publish("merged:x", 1),
         refused(108, "not available: a channel with a coalesceWindow has no versions")
       )
+    }))
+
+  it.scopedLive("broadcast does not wait for one channel before it publishes to the next", () =>
+    Effect.gen(function*() {
+      const { api, server } = yield* start()
+      const channels = Array.from({ length: 50 }, (_, n) => `kept:${n}`)
+      const open = yield* Effect.makeLatch()
+      let begun = 0
+      server.faults.before = () => {
+        begun++
+        return open.await
+      }
+      const all = yield* Effect.fork(api("broadcast", { channels, data: 1 }))
+      yield* eventually(() => begun === channels.length)
+      yield* open.open
+      const answer = yield* Fiber.join(all)
+      assert.strictEqual(JSON.stringify(answer).match(/"offset":1/g)?.length, channels.length)
     }))
 
   it.scopedLive("broadcast reaches each channel, and says which there is not", () =>
@@ -365,6 +383,39 @@ describe("calls and batches", () => {
       assert.deepStrictEqual(yield* api("rpc", { method: "fails" }), refused(1234, "mine"))
       assert.deepStrictEqual(yield* api("rpc", { method: "dies" }), refused(100, "internal server error"))
     }))
+
+  for (const parallel of [false, true]) {
+    it.scopedLive(`a long batch lets others in, and ends when its caller has gone (parallel: ${parallel})`, () =>
+      Effect.gen(function*() {
+        const { api, server } = yield* start()
+        let done = 0
+        yield* server.channels.rpc("work", () =>
+          Effect.sync(() => {
+            const end = performance.now() + 2
+            while (performance.now() < end) {
+              // Nothing else is done.
+            }
+            return ++done
+          }))
+        const commands = Array.from({ length: 1000 }, () => ({ rpc: { method: "work" } }))
+        const caller = new AbortController()
+        const call = fetch(`http://127.0.0.1:${server.port}/api/batch`, {
+          method: "POST",
+          headers: { "x-api-key": key },
+          body: JSON.stringify({ commands, parallel }),
+          signal: caller.signal
+        })
+        yield* eventually(() => done > 0)
+        assert.containsAllKeys(yield* api("info", {}), ["result"])
+        caller.abort()
+        yield* Effect.flip(Effect.tryPromise(() => call))
+        yield* eventuallyEffect(Effect.suspend(() => {
+          const before = done
+          return Effect.map(api("info", {}), () => done === before)
+        }))
+        assert.isBelow(done, commands.length)
+      }))
+  }
 
   it.scopedLive("a batch does one after the other, and a client sees it in that order", () =>
     Effect.gen(function*() {
