@@ -124,12 +124,20 @@ const channels = json(
   { group: "Channels", flag: "--channels-json", fallback: "none" }
 )
 
+/** What a header of a request can carry: a key of anything else would let nobody in. */
+const apiKey = "^[\\x21-\\x7e]([\\x20-\\x7e]*[\\x21-\\x7e])?$"
+
 const api = section("The HTTP API of the server.", {
-  keys: secrets("Key that lets an application use the HTTP API (repeatable)", {
-    group: "HTTP API",
-    flag: "--api-key",
-    fallback: "none"
-  })
+  keys: secrets(
+    "Key that lets an application use the HTTP API (repeatable)",
+    {
+      group: "HTTP API",
+      flag: "--api-key",
+      fallback: "none"
+    },
+    "texts of visible ASCII characters, with spaces only between them",
+    apiKey
+  )
 })
 
 const redis = { group: "Broker", fallback: "none" }

@@ -7,6 +7,7 @@ import * as Either from "effect/Either"
 import * as ChannelsConfig from "../channels/ChannelsConfig.js"
 import * as Tokens from "../channels/Tokens.js"
 import * as HubConfig from "../core/HubConfig.js"
+import { InvalidOption } from "../core/HubError.js"
 import type { Configuration } from "./Configuration.js"
 import * as Problems from "./Problems.js"
 import type { ServerConfig } from "./ServerConfig.js"
@@ -51,8 +52,24 @@ const ofChannels: Problems.Where = (key) => {
 
 const ofToken: Problems.Where = (key) => key === "allowAnonymous" ? ["client", key] : ["client", "token", key]
 
+const isNobody = ({ actual, key }: InvalidOption): boolean => key === "hmacSecret" && actual === undefined
+
+/** That nobody can connect, with the way out that the library does not have. */
+const withInsecure = (error: InvalidOption, sourceAt: Problems.SourceAt): InvalidOption => {
+  const { actual, expected, key } = error
+  const insecure = Problems.mention(["client", "insecure"], sourceAt)
+  return isNobody(error) && insecure !== undefined
+    ? new InvalidOption({
+      key,
+      actual,
+      expected: expected.replace(" or allowAnonymous", `, allowAnonymous or ${insecure}`)
+    })
+    : error
+}
+
 /**
- * What the library would refuse, a line each.
+ * What the library would refuse, a line each. That nobody can connect in development mode is for want of an address of
+ * this machine, which `Checks` tells with the ways out.
  */
 export const problems = (config: ServerConfig, sourceAt: Problems.SourceAt): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(Tokens.problems(tokens(config)), (ofTokens) => [
@@ -61,5 +78,7 @@ export const problems = (config: ServerConfig, sourceAt: Problems.SourceAt): Eff
       onRight: () => []
     }),
     ...ChannelsConfig.problems(channels(config)).map((error) => Problems.ofOption(error, ofChannels, sourceAt)),
-    ...ofTokens.map((error) => Problems.ofOption(error, ofToken, sourceAt))
+    ...ofTokens.filter((error) => !(config.development && isNobody(error))).map((error) =>
+      Problems.ofOption(withInsecure(error, sourceAt), ofToken, sourceAt)
+    )
   ])

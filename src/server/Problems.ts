@@ -14,12 +14,12 @@ import { present, settingAt, settings } from "./Settings.js"
 type Path = ReadonlyArray<PropertyKey>
 
 /**
- * Where the value of a setting came from: what to call it, and the text that was there, if it was a text.
+ * Where the value of a setting came from: what to call it, and what was written there.
  */
 export interface Source {
   readonly kind: "file" | "variable" | "flag"
   readonly label: string
-  readonly text?: string | undefined
+  readonly written?: unknown
 }
 
 /** Of what is at a path; nothing for a setting that was not given. */
@@ -75,13 +75,32 @@ const kindOf = (actual: unknown): string => {
   return typeof actual === "object" && actual !== null ? "an object" : shown(actual)
 }
 
+/** Of a secret only the kind is told. YAML takes digits without quotes for a number, and `true` for no text either. */
+const gotOfSecret = (actual: unknown, isText: boolean): string => {
+  if (actual === null) return "null"
+  const unquoted = typeof actual === "number" || typeof actual === "boolean"
+  const kind = typeof actual === "string" || Redacted.isRedacted(actual)
+    ? "something else"
+    : typeof actual === "boolean"
+    ? "true or false"
+    : kindOf(actual)
+  return `${kind} (it is not shown)${unquoted && isText ? ": put it in quotes" : ""}`
+}
+
 /** What is at a path, as it was written; secrets, and what may be one, are not shown. */
 const gotAt = (path: Path, actual: unknown, sourceAt: SourceAt): string => {
   const setting = settingAt(path)
   if (setting === undefined && hasSecrets(path)) return kindOf(actual)
-  const source = setting?.path.length === path.length ? sourceAt(path) : undefined
-  const hidden = Redacted.isRedacted(actual) || (setting?.secret === true && actual !== undefined)
-  return hidden ? "something else (it is not shown)" : shown(source?.text ?? actual)
+  const exact = setting?.path.length === path.length
+  const source = exact ? sourceAt(path) : undefined
+  if (Redacted.isRedacted(actual) || (setting?.secret === true && actual !== undefined)) {
+    return gotOfSecret(actual, setting?.list !== true || !exact)
+  }
+  // The library has its own default in milliseconds.
+  const isDefault = exact && source === undefined && setting.placeholder.startsWith("TIME")
+  return isDefault && typeof actual === "number"
+    ? `the default of ${actual / 1000} seconds`
+    : shown(source?.written ?? actual)
 }
 
 const unknownKey = (path: Path, ast: AST.AST): string => {
@@ -146,7 +165,7 @@ export const nameAt = (path: Path, sourceAt: SourceAt): string => {
 }
 
 /** Another option, in a sentence: in the file by its path. */
-const mention = (path: Path, sourceAt: SourceAt): string | undefined =>
+export const mention = (path: Path, sourceAt: SourceAt): string | undefined =>
   settingAt(path)?.path.length !== path.length
     ? undefined
     : sourceAt(path)?.kind === "file"

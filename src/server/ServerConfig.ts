@@ -5,7 +5,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { hostname } from "node:os"
 import type { NamespacesOptions } from "../channels/Namespace.js"
@@ -202,6 +202,17 @@ export const load = (
   file?: ConfigFile.ConfigFile
 ): Effect.Effect<ServerConfig, Unusable> => Effect.map(check(join(flags, environment, file)), ({ config }) => config)
 
+/** Only a variable can be empty: the command line refuses a flag without a value. */
+const nameless = (name: string): ConfigFile.ConfigFile => ({
+  name: fileSetting.variable,
+  value: undefined,
+  problems: [
+    `${fileSetting.variable}: expected the name of a file, got ${
+      JSON.stringify(name)
+    }. Name one, or unset the variable.`
+  ]
+})
+
 /**
  * Reads the file that a flag or a variable names, if there is one, and with it the configuration.
  */
@@ -211,7 +222,7 @@ export const loadAll = (
 ): Effect.Effect<Loaded, Unusable, FileSystem.FileSystem> =>
   Effect.gen(function*() {
     const name = flagValue(flags, fileSetting.variable) ?? environment[fileSetting.variable]
-    const file = name === undefined ? undefined : yield* ConfigFile.read(name)
+    const file = name === undefined ? undefined : name.trim() === "" ? nameless(name) : yield* ConfigFile.read(name)
     return yield* check(join(flags, environment, file))
   })
 
@@ -234,3 +245,16 @@ export const warning = ({ client, development, host }: ServerConfig): Option.Opt
       }`
     )
     : Option.none()
+
+/**
+ * All that `serve` warns of: what `warning` says, and what the library says of tokens.
+ */
+export const warnings = (config: ServerConfig): ReadonlyArray<string> => {
+  const { hmacSecret } = config.client.token
+  return [
+    ...Option.toArray(warning(config)),
+    ...(hmacSecret !== undefined && Redacted.value(hmacSecret).length < 32
+      ? ["hmacSecret is shorter than 32 characters: it can be guessed from any token."]
+      : [])
+  ]
+}

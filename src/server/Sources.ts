@@ -127,19 +127,21 @@ const dropEarlier = (root: unknown, sources: Map<string, Source>): void => {
 export const join = (flags: Flags, environment: Environment, file: ConfigFile | undefined): Given => {
   const sources = new Map<string, Source>()
   const problems = [...file?.problems ?? [], ...unknownVariables(environment)]
-  const root = copy(file?.value) ?? Object.create(null)
+  // `null` is not the absence of a value: the schema refuses it.
+  const root = file?.value === undefined ? Object.create(null) : copy(file.value)
   for (const setting of settings) {
     const { flag, kind, path, variable } = setting
     const texts = textsOf(setting, flags, environment)
     const label = flags.has(variable) ? flag : variable
     if (texts === undefined) {
-      if (file !== undefined && valueAt(root, path) !== undefined) {
-        sources.set(variable, { kind: "file", label: file.name })
+      const written = valueAt(root, path)
+      if (file !== undefined && written !== undefined) {
+        sources.set(variable, { kind: "file", label: file.name, written })
       }
       continue
     }
     const text = texts.join(",")
-    sources.set(variable, { kind: flags.has(variable) ? "flag" : "variable", label, text })
+    sources.set(variable, { kind: flags.has(variable) ? "flag" : "variable", label, written: text })
     const parsed = kind === "json" ? parseJson(label, text) : undefined
     problems.push(...parsed?.problems ?? [])
     if (parsed?.problems.length !== 0 && parsed !== undefined) continue

@@ -172,14 +172,6 @@ export const redis: ReadonlyArray<Mutation> = [
   },
   {
     of: "the server API",
-    what: "all steps that waited go on in one turn",
-    old: "if (this.began !== began) return this.next",
-    new: "if (this.began !== began) return Effect.void",
-    file: "test/server/api.test.ts",
-    test: "a long batch lets others in, and ends when its caller has gone"
-  },
-  {
-    of: "the server API",
     what: "a broadcast goes to one channel after the other",
     old: "{ concurrency: together }",
     new: "{ concurrency: 1 }",

@@ -7,11 +7,15 @@ import * as fc from "effect/FastCheck"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
 import { decodeProtectedHeader, jwtVerify } from "jose"
+import { execFileSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { parseJson, parseYaml, read } from "../../src/server/ConfigFile.js"
 import * as GenConfig from "../../src/server/GenConfig.js"
 import * as GenToken from "../../src/server/GenToken.js"
 import { syntaxError } from "../../src/server/JsonSyntax.js"
-import { load } from "../../src/server/ServerConfig.js"
+import { load, loadAll } from "../../src/server/ServerConfig.js"
 
 const flags = (values: Readonly<Record<string, string | ReadonlyArray<string>>>) =>
   new Map(Object.entries(values).map(([name, value]) => [name, Arr.ensure(value)]))
@@ -104,12 +108,12 @@ describe("a file", () => {
         found,
         [
           "hub.json: limits.heartbeatTimeout: expected a duration above 0 (to switch heartbeats off, set HUB_HEARTBEAT_INTERVAL to \"off\"), got 0.",
-          "HUB_CLIENT_PONG_TIMEOUT: expected less than client.pingInterval, which is 5 seconds, got 8000.",
+          "HUB_CLIENT_PONG_TIMEOUT: expected less than client.pingInterval, which is 5 seconds, got the default of 8 seconds.",
           "hub.json: client.queueMaxSize: it is 1, and limits.outboxBytes is 2: both are the bytes that wait for a client. Give one of them.",
           "hub.json: client.personalChannel.namespace: expected the name of a namespace that is there, or nothing if withoutNamespace is, got \"nobody\".",
           "hub.json: channels.namespaces.news.allowRecovery: expected a history beside it: historySize and historyTtl above 0, got true.",
           "hub.json: channels.namespaces.news.overflow: expected disconnect, since allowRecovery must not lose anything, got \"conflate\".",
-          "HUB_CLIENT_TOKEN_HMAC_SECRET: expected this, HUB_CLIENT_TOKEN_RSA_PUBLIC_KEY, HUB_CLIENT_TOKEN_ECDSA_PUBLIC_KEY, HUB_CLIENT_TOKEN_ED25519_PUBLIC_KEY, HUB_CLIENT_TOKEN_JWKS_URL or HUB_CLIENT_ALLOW_ANONYMOUS, or nobody can connect, got nothing."
+          "HUB_CLIENT_TOKEN_HMAC_SECRET: expected this, HUB_CLIENT_TOKEN_RSA_PUBLIC_KEY, HUB_CLIENT_TOKEN_ECDSA_PUBLIC_KEY, HUB_CLIENT_TOKEN_ED25519_PUBLIC_KEY, HUB_CLIENT_TOKEN_JWKS_URL, HUB_CLIENT_ALLOW_ANONYMOUS or HUB_CLIENT_INSECURE, or nobody can connect, got nothing."
         ]
       )
     }))
@@ -134,6 +138,105 @@ describe("a file", () => {
       )
       assert.notProperty({}, "port")
     }))
+
+  it.effect("of JSON that is null is not an empty one", () =>
+    Effect.gen(function*() {
+      // Not the whole configuration, should it be taken: it is long to print.
+      const message = yield* Effect.match(load(new Map(), {}, parseJson("hub.json", "null")), {
+        onFailure: ({ message }) => message,
+        onSuccess: () => "it was taken"
+      })
+      assert.strictEqual(message, "hub.json: expected an object, got null.")
+    }))
+
+  it("of YAML has one document", () => {
+    assert.deepStrictEqual(parseYaml("hub.yaml", "http: { port: 1 }\n---\nnode: { name: x }\n").problems, [
+      "hub.yaml: line 2, column 1: a second document begins here; a configuration is one document, so take the line --- out."
+    ])
+    assert.deepStrictEqual(parseYaml("hub.yaml", "---\nhttp: { port: 1 }\n").problems, [])
+  })
+
+  it.effect("of YAML may have sections in which all is a comment, but no settings without a value", () =>
+    Effect.gen(function*() {
+      const text = "http:\nclient:\n  allowAnonymous: true\n  token:\n  # hmacSecret: x\n  personalChannel:\napi:\n"
+      const { value } = parseYaml("hub.yaml", text)
+      assert.deepStrictEqual(value, { client: { allowAnonymous: true } })
+      yield* load(new Map(), {}, parseYaml("hub.yaml", text))
+      const wrong = "client: { token: { hmacSecret: } }\nchannels:\nbroker: { type: redis, sentinel: }\n"
+      const { message } = yield* Effect.flip(load(new Map(), {}, parseYaml("hub.yaml", wrong)))
+      assert.sameMembers(message.split("\n"), [
+        "hub.yaml: client.token.hmacSecret: expected a text that is not empty, got null.",
+        "hub.yaml: channels: expected an object, got null.",
+        "hub.yaml: broker.sentinel: expected an object, got null."
+      ])
+    }))
+
+  it.effect("durations that do not go together are told as they are written", () =>
+    Effect.gen(function*() {
+      const found = yield* complaints(
+        JSON.stringify({ client: { allowAnonymous: true, pongTimeout: "30 seconds", presenceTtl: "20 seconds" } })
+      )
+      assert.sameMembers(found, [
+        "hub.json: client.pongTimeout: expected less than HUB_CLIENT_PING_INTERVAL, which is 25 seconds, got \"30 seconds\".",
+        "hub.json: client.presenceTtl: expected more than HUB_CLIENT_PRESENCE_INTERVAL, which is 27 seconds, got \"20 seconds\"."
+      ])
+    }))
+
+  it.effect("that nobody can connect names client.insecure as the file does", () =>
+    Effect.gen(function*() {
+      const [line = ""] = yield* complaints("{\"client\":{\"insecure\":false}}")
+      assert.include(line, "HUB_CLIENT_ALLOW_ANONYMOUS or client.insecure, or nobody can connect")
+    }))
+
+  const directory = Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "hub-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+  )
+
+  it.scoped("that is no regular file is not opened; a link to one is", () =>
+    Effect.gen(function*() {
+      const at = yield* directory
+      const path = (name: string) => join(at, name)
+      execFileSync("mkfifo", [path("pipe.yaml")])
+      mkdirSync(path("directory.json"))
+      symlinkSync("/dev/null", path("device.yml"))
+      writeFileSync(path("real"), "http: { port: 1 }")
+      symlinkSync(path("real"), path("link.yaml"))
+      for (
+        const [name, kind] of [["pipe.yaml", "a pipe"], ["directory.json", "a directory"], ["device.yml", "a device"]]
+      ) {
+        const file = path(name ?? "")
+        assert.deepStrictEqual((yield* read(file)).problems, [
+          `${file}: expected a regular file, got ${kind}. Put the configuration into a file.`
+        ])
+      }
+      assert.deepStrictEqual((yield* read(path("link.yaml"))).value, { http: { port: 1 } })
+      for (const name of ["/dev/stdin", "/dev/fd/63"]) {
+        assert.deepStrictEqual((yield* read(name)).problems, [
+          `${name}: expected a name that ends in .json, .yaml or .yml.`
+        ])
+      }
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+  it.scoped("is in UTF-8, with or without a mark at its beginning", () =>
+    Effect.gen(function*() {
+      const file = join(yield* directory, "hub.json")
+      writeFileSync(file, Buffer.from("{\"node\":{\"name\":\"\xe9\"}}", "latin1"))
+      assert.deepStrictEqual((yield* read(file)).problems, [
+        `${file}: it is not in UTF-8, as a configuration must be. Save it in this encoding.`
+      ])
+      writeFileSync(file, "\uFEFF{\"node\":{\"name\":\"é\"}}")
+      assert.deepStrictEqual((yield* read(file)).value, { node: { name: "é" } })
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
+
+  it.effect("whose name is empty is told by the variable", () =>
+    Effect.gen(function*() {
+      const { message } = yield* Effect.flip(loadAll(new Map(), { HUB_CONFIG: "" }))
+      assert.strictEqual(
+        message,
+        "HUB_CONFIG: expected the name of a file, got \"\". Name one, or unset the variable."
+      )
+    }).pipe(Effect.provide(NodeFileSystem.layer)))
 
   it.effect("that cannot be read is told in a sentence", () =>
     Effect.gen(function*() {
@@ -166,6 +269,7 @@ describe("development mode", () => {
     Effect.gen(function*() {
       for (const host of ["0.0.0.0", "::", "10.0.0.1", "127.evil.example", "hub.example"]) {
         const { message } = yield* Effect.flip(development({ HUB_HOST: host }))
+        assert.notInclude(message, "\n")
         assert.match(message, /^HUB_HOST: .* can be reached from other machines.*--client-insecure/)
         assert.deepStrictEqual(yield* development({ HUB_HOST: host, HUB_CLIENT_INSECURE: "true" }), [true, true])
         assert.deepStrictEqual(yield* development({ HUB_HOST: host, HUB_CLIENT_ALLOW_ANONYMOUS: "true" }), [
@@ -229,6 +333,27 @@ describe("gen-token", () => {
       const subscription = yield* token({ "--user": "ada", "--channel": "$a", "--ttl": "0" })
       assert.deepStrictEqual(yield* claims(subscription), { sub: "ada", iat: 1000, channel: "$a" })
       assert.strictEqual((yield* claims(yield* token({}))).exp, 4600)
+    }))
+
+  it.effect("is valid for as long as it takes, in whole seconds", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(1000 * 1000)
+      const exp = (ttl: string) => Effect.map(Effect.flatMap(token({ "--ttl": ttl }), claims), ({ exp }) => exp)
+      assert.strictEqual(yield* exp("30 days"), 1000 + 30 * 86_400)
+      assert.strictEqual(yield* exp("36525 days"), 1000 + 36_525 * 86_400)
+      assert.strictEqual(yield* exp("1.1 hours"), 1000 + 3960)
+      assert.strictEqual(yield* exp("2000"), 1002)
+      assert.strictEqual(yield* exp("0 days"), undefined)
+      for (
+        const ttl of ["36526 days", "1.5 seconds", "1", "-1 days", "Infinity", "0.00000000001 seconds", "0.4 nanos"]
+      ) {
+        const { message } = yield* Effect.flip(token({ "--ttl": ttl }))
+        assert.strictEqual(
+          message,
+          "--ttl: expected a duration of whole seconds such as \"30 days\", at most 36525 days, " +
+            `or 0 for a token that does not expire, got "${ttl}".`
+        )
+      }
     }))
 
   it.effect("says what is missing or wrong, and never the secret", () =>

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
+import * as Redacted from "effect/Redacted"
 import { parseJson, parseYaml } from "../../src/server/ConfigFile.js"
 import { load } from "../../src/server/ServerConfig.js"
 
@@ -39,6 +40,76 @@ describe("what stands where a section with secrets should", () => {
         "hub.json: limits: expected an object, got 5.",
         "hub.json: api: expected an object, got null."
       ])))
+})
+
+describe("a secret of the wrong kind", () => {
+  const wrong: ReadonlyArray<readonly [yaml: string, complaint: string]> = [
+    [
+      "client: { token: { hmacSecret: 0123456789 } }",
+      "client.token.hmacSecret: expected a text that is not empty, got a number (it is not shown): put it in quotes."
+    ],
+    [
+      "client: { token: { hmacSecret: true } }",
+      "client.token.hmacSecret: expected a text that is not empty, got true or false (it is not shown): put it in quotes."
+    ],
+    [
+      "client: { token: { hmacSecret: [a] } }",
+      "client.token.hmacSecret: expected a text that is not empty, got a list (it is not shown)."
+    ],
+    [
+      "broker: { type: redis, password: 123 }",
+      "broker.password: expected a text that is not empty, got a number (it is not shown): put it in quotes."
+    ],
+    [
+      "api: { keys: [123] }",
+      "api.keys.0: expected texts of visible ASCII characters, with spaces only between them, got a number (it is not shown): put it in quotes."
+    ],
+    [
+      "api: { keys: 123 }",
+      "api.keys: expected texts of visible ASCII characters, with spaces only between them, got a number (it is not shown)."
+    ]
+  ]
+  it.effect.each(wrong)("%s is told by its kind", ([yaml, complaint]) =>
+    Effect.gen(function*() {
+      const { message } = yield* Effect.flip(load(new Map(), {}, parseYaml("hub.yaml", yaml)))
+      assert.strictEqual(message, `hub.yaml: ${complaint}`)
+    }))
+})
+
+describe("an API key that no request can carry", () => {
+  const expected =
+    "expected texts of visible ASCII characters, with spaces only between them, got something else (it is not shown)."
+  const base = { HUB_CLIENT_ALLOW_ANONYMOUS: "true" }
+  it.effect.each([
+    ` ${secret}`,
+    `${secret} `,
+    `${secret}\n`,
+    `${secret}\u0000x`,
+    `${secret}\tx`,
+    `${secret}\u007f`,
+    `${secret}é`,
+    ""
+  ])(
+    "%j is refused, and not shown",
+    (key) =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(yield* complaints({ api: { keys: [key] }, client: { allowAnonymous: true } }), [
+          `hub.json: api.keys.0: ${expected}`
+        ])
+      })
+  )
+
+  it.effect("is refused in variables and flags too; spaces around a key are none of it there", () =>
+    Effect.gen(function*() {
+      for (const key of [`${secret}é`, `a\n${secret}`]) {
+        const variable = yield* Effect.flip(load(new Map(), { ...base, HUB_API_KEYS: key }))
+        assert.strictEqual(variable.message, `HUB_API_KEYS: ${expected}`)
+        const flag = yield* Effect.flip(load(new Map([["HUB_API_KEYS", [key]]]), base))
+        assert.strictEqual(flag.message, `--api-key: ${expected}`)
+      }
+      const { apiKeys } = yield* load(new Map(), { ...base, HUB_API_KEYS: " a b ,!~" })
+      assert.deepStrictEqual(apiKeys.map(Redacted.value), ["a b", "!~"])
+    }))
 })
 
 describe("a file that cannot be read quotes nothing of a value", () => {

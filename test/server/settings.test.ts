@@ -1,15 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
+import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { generateKeyPairSync } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { inspect } from "node:util"
 import { NamespaceOptions } from "../../src/channels/Namespace.js"
+import * as Tokens from "../../src/channels/Tokens.js"
 import { Configuration } from "../../src/server/Configuration.js"
 import * as JsonSchema from "../../src/server/JsonSchema.js"
+import * as LibraryOptions from "../../src/server/LibraryOptions.js"
 import { check } from "../../src/server/ServerConfig.js"
 import { type Setting, settings } from "../../src/server/Settings.js"
 import { type Environment, type Flags, join } from "../../src/server/Sources.js"
@@ -154,6 +158,68 @@ describe("precedence", () => {
     assert.strictEqual(variables.get("api.keys"), "HUB_API_KEYS")
     assert.strictEqual(variables.get("channels"), "HUB_CHANNELS")
   })
+})
+
+describe("the summary", () => {
+  const summary = (environment: Environment, file?: unknown) =>
+    Effect.map(load(new Map(), { HUB_CLIENT_ALLOW_ANONYMOUS: "true", ...environment }, file), Summary.lines)
+
+  it.effect("shows what follows from another setting, and from which", () =>
+    Effect.gen(function*() {
+      assert.includeMembers([...yield* summary({ HUB_CLIENT_QUEUE_MAX_SIZE: "5000", HUB_MESSAGES_PER_SECOND: "5" })], [
+        "client.queueMaxSize = 5000 [HUB_CLIENT_QUEUE_MAX_SIZE]",
+        "limits.outboxBytes = 5000 [client.queueMaxSize: HUB_CLIENT_QUEUE_MAX_SIZE]",
+        "limits.messageBurst = 10 [limits.messagesPerSecond: HUB_MESSAGES_PER_SECOND]"
+      ])
+      assert.includeMembers([
+        ...yield* summary({ HUB_MESSAGE_BURST: "7" }, { limits: { outboxBytes: 6000, messagesPerSecond: 5 } })
+      ], [
+        "client.queueMaxSize = 6000 [limits.outboxBytes: hub.json]",
+        "limits.outboxBytes = 6000 [hub.json]",
+        "limits.messageBurst = 7 [HUB_MESSAGE_BURST]"
+      ])
+      assert.includeMembers([...yield* summary({ HUB_MESSAGES_PER_SECOND: "off" })], [
+        "client.queueMaxSize = 1048576 [default]",
+        "limits.outboxBytes = 1048576 [default]",
+        "limits.messageBurst = 2000 [default]"
+      ])
+    }))
+
+  it.effect("shows what lists and texts with nothing in them mean", () =>
+    Effect.gen(function*() {
+      const personalChannel = { enabled: true, namespace: "" }
+      const file = {
+        http: { allowedOrigins: [], trustedProxies: [] },
+        api: { keys: [] },
+        client: { personalChannel },
+        channels: { withoutNamespace: {} }
+      }
+      assert.includeMembers([...yield* summary({}, file)], [
+        "http.allowedOrigins = same origin [hub.json]",
+        "http.trustedProxies = none [hub.json]",
+        "api.keys = none [hub.json]",
+        "client.personalChannel.namespace = none [hub.json]"
+      ])
+      assert.include(
+        yield* summary({ HUB_ALLOWED_ORIGINS: "https://A.example:443,any" }),
+        "http.allowedOrigins = any [HUB_ALLOWED_ORIGINS]"
+      )
+    }))
+
+  it.effect("ends with the warnings of serve", () =>
+    Effect.gen(function*() {
+      for (const secret of ["x".repeat(31), "x".repeat(32)]) {
+        const loaded = yield* load(new Map(), { HUB_CLIENT_TOKEN_HMAC_SECRET: secret })
+        const logged: Array<unknown> = []
+        const logger = Logger.make(({ message }) => void logged.push(...Arr.ensure(message)))
+        yield* Tokens.make(LibraryOptions.tokens(loaded.config)).pipe(
+          Effect.scoped,
+          Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        )
+        assert.strictEqual(logged.length, secret.length < 32 ? 1 : 0)
+        assert.deepStrictEqual(Summary.lines(loaded).slice(settings.length), logged)
+      }
+    }))
 })
 
 describe("secrets", () => {
