@@ -10,12 +10,14 @@ import { BrokerError } from "./Broker.js"
 import type { ProtocolError } from "./ProtocolCode.js"
 import { KeysUnavailable } from "./TokenKeys.js"
 
+const isExpected = (cause: unknown): boolean => cause instanceof BrokerError || cause instanceof KeysUnavailable
+
 /** As a `Cause`, what is wrong has its stack and its own causes in the log, whatever the format. */
 const logged = (level: LogLevel.LogLevel, message: string, cause?: unknown): Effect.Effect<void> =>
   Effect.annotateLogs(
     cause === undefined
       ? Effect.logWithLevel(level, message)
-      : Effect.logWithLevel(level, message, Cause.die(cause)),
+      : Effect.logWithLevel(level, message, isExpected(cause) ? Cause.fail(cause) : Cause.die(cause)),
     { package: "effect-ws-hub" }
   )
 
