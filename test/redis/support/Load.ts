@@ -175,15 +175,25 @@ export const unnoticedBy = ({ began, over }: Course, ...nodes: ReadonlyArray<Dia
 
 const alive = ({ nodes }: Nodes) => nodes.filter(({ isAlive }) => isAlive())
 
-/** One can publish by each node that lives. */
-export const isBack = (found: Nodes) =>
+/** One can publish by each node that lives, within ten seconds. */
+export const isBack = (found: Nodes): Effect.Effect<void> =>
   Effect.suspend(() =>
     Effect.forEach(
       alive(found),
-      (node) => Effect.retry(HubNode.publish(node, "kept:other", "back"), Schedule.spaced("20 millis")),
+      (node) => {
+        const tried: Array<string> = []
+        return HubNode.publish(node, "kept:other", "back").pipe(
+          Effect.tapError(({ message }) => Effect.sync(() => tried.push(message))),
+          Effect.retry(Schedule.spaced("20 millis")),
+          Effect.timeoutFail({
+            duration: "10 seconds",
+            onTimeout: () => new Error(`cannot publish, tried ${tried.length} times: ${tried.at(-1)}\n${node.log()}`)
+          })
+        )
+      },
       { concurrency: "unbounded", discard: true }
     )
-  ).pipe(Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("cannot publish") }), Effect.orDie)
+  ).pipe(Effect.orDie)
 
 const reached = (one: Witness, top: HubNode.Position) =>
   Effect.timeoutFailCause(one.reached(top), {
