@@ -185,9 +185,9 @@ export const isBack = (found: Nodes): Effect.Effect<void> =>
         return HubNode.publish(node, "kept:other", "back").pipe(
           Effect.tapError(({ message }) => Effect.sync(() => tried.push(message))),
           Effect.retry(Schedule.spaced("20 millis")),
-          Effect.timeoutFail({
+          Effect.timeoutFailCause({
             duration: "10 seconds",
-            onTimeout: () => new Error(`cannot publish, tried ${tried.length} times: ${tried.at(-1)}\n${node.log()}`)
+            onTimeout: () => Cause.die(`cannot publish, tried ${tried.length} times: ${tried.at(-1)}\n${node.log()}`)
           })
         )
       },
