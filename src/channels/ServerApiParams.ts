@@ -3,18 +3,31 @@
  *
  * @since 1.0.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
 import type { Override } from "./Authenticator.js"
 import type { PublishOptions } from "./Channels.js"
 import { badRequest, notAvailable, type ProtocolError } from "./ProtocolCode.js"
 
-/** A path that a caller made up may be long. */
-const shorten = (path: string): string => path.length > 64 ? `${path.slice(0, 64)}…` : path
+/** What a caller made up may be long. */
+const shorten = (text: string): string => text.length > 64 ? `${text.slice(0, 64)}…` : text
+
+/** Where decoding ended. */
+const innermost = (issue: ParseResult.ParseIssue): ParseResult.ParseIssue =>
+  issue._tag === "Composite"
+    ? innermost(Arr.ensure(issue.issues)[0] ?? issue)
+    : "issue" in issue
+    ? innermost(issue.issue)
+    : issue
+
+/** The library's own sentence about a struct is about types, and repeats the whole value. */
+const isNoObject = (issue: ParseResult.ParseIssue): boolean => issue._tag === "Type" && AST.isTypeLiteral(issue.ast)
 
 const sentence = (issue: ParseResult.ParseIssue): string => {
   const first = ParseResult.ArrayFormatter.formatIssueSync(issue)[0]
@@ -22,7 +35,8 @@ const sentence = (issue: ParseResult.ParseIssue): string => {
   const path = first.path.map((key, i) =>
     typeof key === "number" ? `[${key}]` : i === 0 ? String(key) : `.${String(key)}`
   ).join("")
-  return `${path === "" ? "the parameters" : shorten(path)} ${first.message}`
+  const what = isNoObject(innermost(issue)) ? "must be an object" : shorten(first.message)
+  return `${path === "" ? "the parameters" : shorten(path)} ${what}`
 }
 
 /**

@@ -23,6 +23,10 @@ const integer = (from: number, to: number = Number.MAX_SAFE_INTEGER) =>
 /** `null` is absent, as in other JSON mappings of this API. */
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { nullable: true })
 
+const strings = Schema.Array(text).annotations({
+  message: () => ({ message: "must be an array of strings", override: false })
+})
+
 /** Not `Schema.Record`, which assigns its keys: a key `__proto__` would be lost. */
 const tags = Schema.declare((input): input is Readonly<Record<string, string>> =>
   Predicate.isRecord(input) && Object.values(input).every(Predicate.isString)
@@ -125,9 +129,7 @@ export const either = <A, I>(result: Schema.Schema<A, I>) =>
 export const requests = {
   publish: Schema.Struct({ channel: text, ...publishing }),
   broadcast: Schema.Struct({
-    channels: Schema.Array(text).annotations({
-      message: () => ({ message: "must be an array of strings", override: false })
-    }),
+    channels: strings,
     ...publishing
   }),
   subscribe: Schema.Struct({
@@ -149,7 +151,7 @@ export const requests = {
   unsubscribe: Schema.Struct({ ...target, channel: text }),
   disconnect: Schema.Struct({
     ...target,
-    whitelist: optional(Schema.Array(text).annotations({ description: "Connections that stay." })),
+    whitelist: optional(strings.annotations({ description: "Connections that stay." })),
     disconnect: optional(Schema.Struct({ code: integer(3000, 4999), reason: optional(text) }))
   }),
   refresh: Schema.Struct({

@@ -36,11 +36,23 @@ const malformed = (request: IncomingMessage): Refusal.Refusal | undefined => {
     : Refusal.make("malformed", 400, "The Sec-WebSocket-Key header is missing or is not 16 bytes in base64.")
 }
 
-const originAllowed = (request: IncomingMessage, origins: "same" | "any" | ReadonlySet<string>): boolean => {
+/**
+ * Which browser origins may connect, in lower case.
+ *
+ * @internal
+ */
+export type Origins = "same" | "loopback" | "any" | ReadonlySet<string>
+
+/** RFC 6761 §6.3, and as `URL` writes addresses. */
+const loopback = /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/
+
+const originAllowed = (request: IncomingMessage, origins: Origins): boolean => {
   const origin = request.headers.origin
   if (origin === undefined || origins === "any") return true
-  if (origins !== "same") return origins.has(origin.toLowerCase())
-  return URL.canParse(origin) && new URL(origin).host === request.headers.host?.toLowerCase()
+  if (typeof origins !== "string") return origins.has(origin.toLowerCase())
+  if (!URL.canParse(origin)) return false
+  const { host, hostname } = new URL(origin)
+  return host === request.headers.host?.toLowerCase() && (origins === "same" || loopback.test(hostname))
 }
 
 const offered = (request: IncomingMessage): ReadonlyArray<string> =>
@@ -53,7 +65,7 @@ const offered = (request: IncomingMessage): ReadonlyArray<string> =>
  */
 export const forbidden = (
   request: IncomingMessage,
-  origins: "same" | "any" | ReadonlySet<string>,
+  origins: Origins,
   subprotocols: ReadonlySet<string>
 ): Refusal.Refusal | undefined => {
   const wrong = malformed(request)

@@ -10,6 +10,7 @@ import type { PerMessageDeflateOptions } from "ws"
 import { type CloseWords, isSendable, reasons } from "../core/CloseReason.js"
 import type { Handler, HandlerOptions } from "../core/Handler.js"
 import { InvalidOption } from "../core/HubError.js"
+import type { Origins } from "./HandshakeRules.js"
 
 /**
  * How a mount greets, authorises and serves its peers.
@@ -20,10 +21,12 @@ import { InvalidOption } from "../core/HubError.js"
 export interface Options<P, E, R, E1 = never, R1 = never> extends HandlerOptions<P, E, E1, R1> {
   readonly handler: Handler<P, E, R>
   /**
-   * The browser origins that may connect: `"same"` (the default: the origin's host is the request's `Host`), `"any"`, or
-   * a list such as `["https://app.example"]`. Peers that send no `Origin` are no browsers and are let in.
+   * The browser origins that may connect: `"same"` (the default: the origin's host is the request's `Host`),
+   * `"loopback"` (the same, and it is localhost or a loopback address: no other name that leads here, as in DNS
+   * rebinding), `"any"`, or a list such as `["https://app.example"]`. Peers that send no `Origin` are no browsers and are
+   * let in.
    */
-  readonly origins?: "same" | "any" | ReadonlyArray<string> | undefined
+  readonly origins?: "same" | "loopback" | "any" | ReadonlyArray<string> | undefined
   /** The subprotocols that are spoken: the first of the peer's that is among them is chosen; if none is, 400. */
   readonly subprotocols?: ReadonlyArray<string> | undefined
   /** Compresses messages (RFC 7692) for peers that ask for it. Costs memory and time; off by default. */
@@ -55,10 +58,12 @@ const names = (given: object): Effect.Effect<void, InvalidOption> => {
 }
 
 const origins = (
-  given: "same" | "any" | ReadonlyArray<string> | undefined
-): Effect.Effect<"same" | "any" | ReadonlySet<string>, InvalidOption> => {
-  const expected = "origins such as https://app.example, without a path, or \"same\" or \"any\""
-  if (given === undefined || given === "same" || given === "any") return Effect.succeed(given ?? "same")
+  given: "same" | "loopback" | "any" | ReadonlyArray<string> | undefined
+): Effect.Effect<Origins, InvalidOption> => {
+  const expected = "origins such as https://app.example, without a path, or \"same\", \"loopback\" or \"any\""
+  if (given === undefined || given === "same" || given === "loopback" || given === "any") {
+    return Effect.succeed(given ?? "same")
+  }
   if (!Array.isArray(given)) return new InvalidOption({ key: "origins", expected, actual: given })
   const isOrigin = (origin: string) =>
     origin === "null" || (URL.canParse(origin) && new URL(origin).origin === origin.toLowerCase())

@@ -72,7 +72,7 @@ export interface ServerConfig {
   readonly name: string
   readonly host: string
   readonly port: number
-  readonly origins: "same" | "any" | ReadonlyArray<string>
+  readonly origins: "same" | "loopback" | "any" | ReadonlyArray<string>
   readonly trustedProxies: ReadonlyArray<string>
   readonly hub: HubConfig.HubConfig
   readonly limits: HubConfig.HubOptions
@@ -146,19 +146,25 @@ const clientOf = (client: NonNullable<Configuration["client"]>, insecure: boolea
   }
 })
 
+/** Where this machine is all that lets somebody in, no page may be from elsewhere under a name that leads here. */
+const originsOf = (given: ReadonlyArray<string>, onlyHere: boolean): ServerConfig["origins"] => {
+  const origins = given.map((text) => origin(text) ?? text)
+  return origins.length === 0 ? (onlyHere ? "loopback" : "same") : origins.includes("any") ? "any" : origins
+}
+
 const configOf = (given: Configuration, development: boolean): ServerConfig => {
   const limits = LibraryOptions.hub(given)
-  const origins = (given.http?.allowedOrigins ?? []).map((text) => origin(text) ?? text)
   const host = given.http?.host ?? "127.0.0.1"
+  const client = clientOf(given.client ?? {}, given.client?.insecure ?? (development && Checks.isLoopback(host)))
   return {
     name: given.node?.name ?? hostname(),
     host,
     port: given.http?.port ?? 8000,
-    origins: origins.length === 0 ? "same" : origins.includes("any") ? "any" : origins,
+    origins: originsOf(given.http?.allowedOrigins ?? [], client.insecure && Checks.isLoopback(host)),
     trustedProxies: given.http?.trustedProxies ?? [],
     hub: Either.getOrElse(HubConfig.make(limits), () => Either.getOrThrow(HubConfig.make())),
     limits,
-    client: clientOf(given.client ?? {}, given.client?.insecure ?? (development && Checks.isLoopback(host))),
+    client,
     apiKeys: given.api?.keys ?? [],
     namespaces: development ? developmentChannels : given.channels ?? {},
     broker: BrokerConfig.make(given.broker),

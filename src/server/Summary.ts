@@ -20,6 +20,11 @@ export const lines = (loaded: Loaded): ReadonlyArray<string> => {
   const assumed: Readonly<Record<string, unknown>> = development
     ? { "client.insecure": client.insecure, channels: namespaces }
     : {}
+  const shownOrigins = origins === "same"
+    ? "same origin"
+    : origins === "loopback"
+    ? "same origin, and of this machine"
+    : shownValue(origins)
   /** What follows from another setting, if it is not given itself. */
   const derived: Readonly<Record<string, readonly [effective: number, from: ReadonlyArray<string>]>> = {
     "client.queueMaxSize": [hub.outboxBytes, ["limits", "outboxBytes"]],
@@ -27,6 +32,7 @@ export const lines = (loaded: Loaded): ReadonlyArray<string> => {
     "limits.messageBurst": [hub.messageBurst, ["limits", "messagesPerSecond"]]
   }
   const notGiven = (label: string, fallback: string): string => {
+    if (label === "http.allowedOrigins" && origins === "loopback") return `${shownOrigins} [client.insecure]`
     if (label in assumed) return `${shownValue(assumed[label])} [development mode]`
     const [effective, from = []] = derived[label] ?? []
     const source = sourceAt(from)?.label
@@ -35,7 +41,7 @@ export const lines = (loaded: Loaded): ReadonlyArray<string> => {
       : `${effective} [${from.join(".")}: ${source}]`
   }
   const given = ({ secret }: Setting, label: string, written: unknown): string => {
-    if (label === "http.allowedOrigins") return origins === "same" ? "same origin" : shownValue(origins)
+    if (label === "http.allowedOrigins") return shownOrigins
     return secret && !(Array.isArray(written) && written.length === 0) ? "(hidden)" : shownValue(written)
   }
   const line = (setting: Setting): string => {

@@ -436,7 +436,12 @@ describe("refusals", () => {
         ["subscribe", { user: "u", channel: "a", override: { presence: {} } }, "override.presence.value is missing"],
         ["subscribe", { user: "u", channel: "a", b64info: "%" }, "b64info must be JSON text in base64"],
         ["unsubscribe", { user: 1, channel: "a" }, "user must be a string"],
+        ["subscribe", { user: "u", channel: "a", recover_since: 5 }, "recover_since must be an object"],
+        ["subscribe", { user: "u", channel: "a", override: [] }, "override must be an object"],
+        ["subscribe", { user: "u", channel: "a", override: { presence: true } }, "override.presence must be an object"],
         ["disconnect", { user: "u", whitelist: [1] }, "whitelist[0] must be a string"],
+        ["disconnect", { user: "u", whitelist: 5 }, "whitelist must be an array of strings"],
+        ["disconnect", { user: "u", disconnect: "x".repeat(1000) }, "disconnect must be an object"],
         [
           "disconnect",
           { user: "u", disconnect: { code: 1000 } },
@@ -448,11 +453,13 @@ describe("refusals", () => {
         ["presence_stats", null, "the parameters must be a JSON object"],
         ["history", { channel: "a", limit: -2 }, "limit must be an integer, -1 or more"],
         ["history", { channel: "a", limit: "1" }, "limit must be an integer, -1 or more"],
+        ["history", { channel: "a", since: "x".repeat(1000) }, "since must be an object"],
         ["history_remove", 5, "the parameters must be a JSON object"],
         ["channels", { pattern: {} }, "pattern must be a string"],
         ["info", "x", "the parameters must be a JSON object"],
         ["rpc", {}, "method is missing"],
         ["batch", { commands: {} }, "commands must be an array"],
+        ["batch", { commands: "x".repeat(1000) }, "commands must be an array"],
         ["batch", { commands: [], parallel: 1 }, "parallel must be true or false"]
       ]
       for (const [path, body, reason] of cases) {

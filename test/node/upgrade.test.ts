@@ -381,7 +381,8 @@ describe("subprotocols", () => {
 })
 
 describe("origins", () => {
-  const mount = (origins?: "same" | "any" | ReadonlyArray<string>) => NodeUpgrade.layer("/", { origins, handler: idle })
+  const mount = (origins?: "same" | "loopback" | "any" | ReadonlyArray<string>) =>
+    NodeUpgrade.layer("/", { origins, handler: idle })
 
   it.scopedLive("the same host by default, and peers without an origin", () =>
     Effect.gen(function*() {
@@ -399,6 +400,35 @@ describe("origins", () => {
       ) {
         yield* assertRefused(server.url("/"), 403, { origin })
       }
+    }))
+
+  /** What a browser sends of a page that was loaded from this host. */
+  const pageOf = (host: string) => ({ origin: `http://${host}`, headers: { host } })
+
+  it.scopedLive("the same host may be any name that leads here, unless it must be this machine", () =>
+    Effect.gen(function*() {
+      const [same, loopback] = [yield* serve(mount("same")), yield* serve(mount("loopback"))]
+      yield* connect(loopback.url("/"))
+      for (
+        const host of ["localhost", "app.localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.255.0.9", "[::1]:8000"]
+      ) {
+        yield* connect(same.url("/"), pageOf(host))
+        yield* connect(loopback.url("/"), pageOf(host))
+      }
+      const names = [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "notlocalhost",
+        "10.0.0.1",
+        "[::2]"
+      ]
+      for (const host of names) {
+        yield* connect(same.url("/"), pageOf(host))
+        yield* assertRefused(loopback.url("/"), 403, pageOf(host))
+      }
+      yield* assertRefused(loopback.url("/"), 403, { origin: "http://localhost", headers: { host: "127.0.0.1" } })
+      yield* assertRefused(loopback.url("/"), 403, { origin: "null" })
     }))
 
   it.scopedLive("a list, in any case of letters", () =>

@@ -26,7 +26,7 @@ describe("ServerConfig", () => {
         name: hostname(),
         host: "127.0.0.1",
         port: 8000,
-        origins: "same",
+        origins: "loopback",
         trustedProxies: [],
         hub: Either.getOrThrow(HubConfig.make()),
         limits: {},

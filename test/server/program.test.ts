@@ -73,6 +73,9 @@ layer(Running.layer, { excludeTestServices: true })("the routes", (it) => {
       const foreign = yield* refusal(ws(endpoint), { origin: "https://evil.example" })
       assert.deepStrictEqual(foreign, { status: 403, body: "This origin may not connect." })
       yield* connect(ws(`${endpoint}?from=here`), { origin: `http://127.0.0.1:${port}` })
+      // In development mode not even the page of a name that was made to lead to this machine.
+      const rebound = { origin: `http://rebound.example:${port}`, headers: { host: `rebound.example:${port}` } }
+      assert.strictEqual((yield* refusal(ws(endpoint), rebound)).status, 403)
     }))
 })
 

@@ -204,6 +204,16 @@ describe("the summary", () => {
         yield* summary({ HUB_ALLOWED_ORIGINS: "https://A.example:443,any" }),
         "http.allowedOrigins = any [HUB_ALLOWED_ORIGINS]"
       )
+      const onlyHere = "http.allowedOrigins = same origin, and of this machine"
+      assert.include(Summary.lines(yield* load(new Map(), {})), `${onlyHere} [client.insecure]`)
+      assert.include(
+        yield* summary({ HUB_CLIENT_INSECURE: "true" }, { http: { allowedOrigins: [] } }),
+        `${onlyHere} [hub.json]`
+      )
+      assert.include(
+        yield* summary({ HUB_CLIENT_INSECURE: "true", HUB_HOST: "0.0.0.0" }),
+        "http.allowedOrigins = same origin [default]"
+      )
     }))
 
   it.effect("ends with the warnings of serve", () =>
