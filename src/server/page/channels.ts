@@ -33,6 +33,12 @@ const nameOf = ({ client, user }) => (user || "anonymous") + " " + client.slice(
 const channels = new Map()
 let selected
 
+/** A channel is no better than its connection. */
+const stateOf = ({ state }) =>
+  client.state === "connected" || state === "not subscribed"
+    ? state
+    : client.state === "connecting" ? "subscribing" : "not connected"
+
 const atEnd = () => $("scroller").scrollHeight - $("scroller").scrollTop - $("scroller").clientHeight < 40
 const toEnd = () => {
   $("scroller").scrollTop = $("scroller").scrollHeight
@@ -63,12 +69,14 @@ const showPublication = (channel, { data, info, offset }, label) => {
 const drawList = () => {
   const focused = document.activeElement?.dataset.channel
   $("channels").replaceChildren(...[...channels.values()].map((channel) => {
-    const button = element("button", channel.unread ? "unread" : "", channel.name)
+    const button = element("button", channel.unread ? "unread" : "", element("span", "name", channel.name))
     button.type = "button"
+    button.title = channel.name
     button.dataset.channel = channel.name
     if (channel === selected) button.setAttribute("aria-current", "true")
     if (channel.unread) button.append(element("span", "unseen", ", new publications"))
-    if (channel.state !== "subscribed") button.append(element("span", "tags", channel.state))
+    const state = stateOf(channel)
+    if (state !== "subscribed") button.append(element("span", "tags", state))
     button.addEventListener("click", () => select(channel))
     return element("li", "", button)
   }))
@@ -79,9 +87,10 @@ const drawList = () => {
 const drawAbout = () => {
   const none = selected === undefined
   $("about").hidden = none
-  $("send").disabled = none || client.state !== "connected"
+  $("send").setAttribute("aria-disabled", none || client.state !== "connected")
   if (none) return
-  const { members, name, position, presenceProblem, server, state } = selected
+  const { members, name, position, presenceProblem, server } = selected
+  const state = stateOf(selected)
   $("channel").textContent = name
   $("position").textContent = position === undefined ? "" : "offset " + position.offset
   $("position").title = position === undefined ? "" : "epoch " + position.epoch
@@ -103,7 +112,8 @@ const select = (channel) => {
   selected?.log.remove()
   selected = channel
   document.title = (channel === undefined ? "" : channel.name + " \\u00b7 ") + "effect-ws-hub"
-  $("empty").hidden = channel !== undefined && channel.log.children.length > 0
+  $("none").hidden = channel !== undefined
+  $("empty").hidden = channel === undefined || channel.log.children.length > 0
   if (channel !== undefined) {
     channel.unread = false
     $("scroller").append(channel.log)
@@ -176,14 +186,24 @@ const makeChannel = (name, server) => {
   return channel
 }
 
+/** The SDK takes names of Object.prototype for channels that it has already. */
+const newSubscription = (name) => {
+  try {
+    return client.newSubscription(name, { joinLeave: true, recoverable: true })
+  } catch (error) {
+    $("unusable").textContent = "The SDK cannot subscribe to " + name + ": " + error.message
+  }
+}
+
 const subscribe = (name) => {
   const known = channels.get(name)
   if (known !== undefined) {
     known.subscription?.subscribe()
     return known
   }
-  const channel = makeChannel(name, false)
-  const subscription = channel.subscription = client.newSubscription(name, { joinLeave: true, recoverable: true })
+  const subscription = newSubscription(name)
+  if (subscription === undefined) return
+  const channel = Object.assign(makeChannel(name, false), { subscription })
   subscription.on("subscribing", () => {
     channel.state = "subscribing"
     draw()
@@ -200,6 +220,13 @@ const subscribe = (name) => {
   })
   subscription.subscribe()
   return channel
+}
+
+/** Gives the first that one can subscribe to, or else one that is there. */
+const subscribeAll = (names) => {
+  $("unusable").textContent = ""
+  const first = names.map(subscribe).find((channel) => channel !== undefined)
+  return first ?? (channels.has(selected?.name) ? selected : [...channels.values()][0])
 }
 
 const unsubscribe = (channel) => {

@@ -45,6 +45,7 @@ export const markup = (style: string, sdk: string, script: string): string =>
         placeholder="Channel">
       <button type="submit">Subscribe</button>
     </form>
+    <p id="unusable" role="alert"></p>
     <ul id="channels"></ul>
   </nav>
   <section aria-labelledby="channel">
@@ -56,6 +57,7 @@ export const markup = (style: string, sdk: string, script: string): string =>
       <details id="who"><summary id="count"></summary><ul id="members"></ul></details>
     </div>
     <div id="scroller" tabindex="0" role="region" aria-label="Publications">
+      <p id="none" hidden>Subscribe to a channel, to see what is published in it.</p>
       <p id="empty">Nothing has been published since you came. Open this page in a second tab: what one publishes, both
         see. Then cut the connection of one, publish in the other, and see it recovered.</p>
     </div>
@@ -64,7 +66,7 @@ export const markup = (style: string, sdk: string, script: string): string =>
       <select id="kind"><option value="text">Text</option><option value="json">JSON</option></select>
       <label class="unseen" for="text">Data</label>
       <input id="text" autocomplete="off" placeholder="Publish to everyone in the channel" aria-describedby="refusal">
-      <button id="send" type="submit" disabled>Publish</button>
+      <button id="send" type="submit" aria-disabled="true">Publish</button>
       <p id="refusal" role="alert"></p>
     </form>
   </section>

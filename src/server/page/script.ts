@@ -86,14 +86,14 @@ addEventListener("hashchange", () => {
   for (const channel of [...channels.values()]) {
     if (!channel.server && !names.includes(channel.name)) unsubscribe(channel)
   }
-  const joined = names.map(subscribe)
-  select(channels.has(selected?.name) ? selected : joined[0])
+  const first = subscribeAll(names)
+  select(channels.has(selected?.name) ? selected : first)
 })
 
 $("join").addEventListener("submit", (event) => {
   event.preventDefault()
-  select(subscribe($("name").value))
-  $("name").value = ""
+  select(subscribeAll([$("name").value]))
+  $("join").reset()
   writeHash()
 })
 $("leave").addEventListener("click", () => {
@@ -113,22 +113,23 @@ $("history").addEventListener("click", async () => {
   }
 })
 
-const refuse = (message) => {
+const refuse = (message, invalid = false) => {
   $("refusal").textContent = message
-  if (message === "") $("text").removeAttribute("aria-invalid")
-  else $("text").setAttribute("aria-invalid", "true")
+  $("text").setAttribute("aria-invalid", invalid)
 }
 
 $("say").addEventListener("submit", async (event) => {
   event.preventDefault()
   const text = $("text").value
-  if (text === "" || selected === undefined || client.state !== "connected") return
+  if (selected === undefined) return refuse("Subscribe to a channel first.")
+  if (client.state !== "connected") return refuse("Not published: not connected.")
+  if (text === "") return
   let data = text
   if ($("kind").value === "json") {
     try {
       data = JSON.parse(text)
     } catch (error) {
-      return refuse("This is not JSON: " + error.message)
+      return refuse("This is not JSON: " + error.message, true)
     }
   }
   refuse("")
@@ -142,6 +143,6 @@ $("say").addEventListener("submit", async (event) => {
 })
 $("kind").addEventListener("change", () => refuse(""))
 
-select(named().map(subscribe)[0])
+select(subscribeAll(named()))
 client.connect()
 `

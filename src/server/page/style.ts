@@ -33,8 +33,8 @@ form { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem; }
 .dot { flex: none; width: .6rem; height: .6rem; border-radius: 50%; background: var(--wait); }
 [data-state=connected] .dot { background: var(--good); }
 [data-state=disconnected] .dot { background: var(--bad); }
-#problem, #refusal { width: 100%; margin: 0; color: var(--bad); font-size: .9rem; overflow-wrap: anywhere; }
-#problem:empty, #refusal:empty { display: none; }
+#problem, #refusal, #unusable { width: 100%; margin: 0; color: var(--bad); font-size: .9rem; overflow-wrap: anywhere; }
+:is(#problem, #refusal, #unusable):empty { display: none; }
 input, select, button {
   min-height: 2.4rem; border: 1px solid var(--line); border-radius: .55rem; padding: 0 .75rem; background: var(--ground);
   color: inherit; font: inherit;
@@ -45,8 +45,8 @@ input:user-invalid, [aria-invalid=true] { border-color: var(--bad); }
 button { font-weight: 550; cursor: pointer; }
 button:hover:enabled { border-color: var(--quiet); }
 #send { border-color: transparent; background: var(--accent); color: var(--on-accent); }
-#send:hover:enabled { filter: brightness(1.08); }
-:disabled { opacity: .55; cursor: default; }
+#send:not([aria-disabled=true]):hover { filter: brightness(1.08); }
+:disabled, [aria-disabled=true] { opacity: .55; cursor: default; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 main { display: flex; flex: 1; min-height: 0; }
 nav {
@@ -58,8 +58,10 @@ nav {
 #channels { display: flex; flex-direction: column; gap: .25rem; }
 #channels button {
   display: flex; gap: .5rem; align-items: center; justify-content: space-between; width: 100%; border-color: transparent;
-  background: none; text-align: left; overflow-wrap: anywhere;
+  background: none; text-align: left;
 }
+#channels .name { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: pre; }
+#channels .tags { flex: none; }
 #channels button[aria-current] { border-color: var(--line); background: var(--surface); }
 #channels button.unread::after { content: ""; flex: none; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent); }
 section { display: flex; flex: 1; flex-direction: column; min-width: 0; min-height: 0; }
@@ -72,7 +74,7 @@ section { display: flex; flex: 1; flex-direction: column; min-width: 0; min-heig
 #who summary { width: fit-content; cursor: pointer; font-variant-numeric: tabular-nums; }
 #members { display: flex; flex-wrap: wrap; gap: .2rem .9rem; max-height: 6rem; overflow-y: auto; padding: .3rem 0 0 1rem; }
 #scroller { flex: 1; min-height: 0; overflow-y: auto; padding: 1rem; }
-#empty { max-width: 28rem; margin: 12vh auto 0; color: var(--quiet); text-align: center; text-wrap: balance; }
+#empty, #none { max-width: 28rem; margin: 12vh auto 0; color: var(--quiet); text-align: center; text-wrap: balance; }
 .log { display: flex; flex-direction: column; gap: .35rem; }
 .log li {
   display: flex; flex-direction: column; align-self: flex-start; max-width: min(85%, 44rem); border-radius: .9rem;
