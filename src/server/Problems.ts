@@ -31,15 +31,29 @@ export type Where = (option: string) => Path
 const distance = (a: string, b: string) =>
   AutoCorrect.levensteinDistance(a.toLowerCase(), b.toLowerCase(), CliConfig.defaultConfig)
 
+const wordsOf = (name: string): ReadonlyArray<string> =>
+  name.replace(/[A-Z](?=[a-z])/g, " $&").toLowerCase().split(/[^a-z0-9]+/).filter((word) => word !== "")
+
+const isWithin = (few: ReadonlyArray<string>, many: ReadonlyArray<string>) => few.every((word) => many.includes(word))
+
+/** The only one with all the words, or whose words are all there: `HUB_TOKEN_HMAC_SECRET` leaves out `CLIENT`. */
+const sameWords = (name: string, known: ReadonlyArray<string>): string | undefined => {
+  const given = wordsOf(name)
+  const found = known.filter((other) => isWithin(given, wordsOf(other)) || isWithin(wordsOf(other), given))
+  return found.length === 1 ? found[0] : undefined
+}
+
 /**
- * The one of these words that was probably meant.
+ * The one of these names that was probably meant.
  */
 export const nearest = (word: string, known: ReadonlyArray<string>): string | undefined => {
   const best = known.reduce<string | undefined>(
     (best, other) => best === undefined || distance(word, other) < distance(word, best) ? other : best,
     undefined
   )
-  return best !== undefined && distance(word, best) <= Math.min(3, Math.ceil(word.length / 3)) ? best : undefined
+  return best !== undefined && distance(word, best) <= Math.min(3, Math.ceil(word.length / 3))
+    ? best
+    : sameWords(word, known)
 }
 
 const words = (alternatives: ReadonlyArray<string>) =>
