@@ -260,6 +260,11 @@ describe("CommandLine", () => {
   it("names what is unknown, and what was probably meant", () => {
     assert.strictEqual(lineError("--prt", "1"), "--prt: there is no such option; did you mean --port?")
     assert.strictEqual(lineError("--wibble"), "--wibble: there is no such option; `effect-ws-hub --help` lists all.")
+    for (const name of ["--limits.message-bytes", "--limits-messageBytes", "--bytes-message"]) {
+      assert.strictEqual(lineError(name, "1"), `${name}: there is no such option; did you mean --message-bytes?`)
+    }
+    // Of several, none is more likely.
+    assert.strictEqual(lineError("--timeout"), "--timeout: there is no such option; `effect-ws-hub --help` lists all.")
     assert.strictEqual(lineError("8000"), "\"8000\": unexpected; every option begins with --.")
   })
 

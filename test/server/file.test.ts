@@ -77,11 +77,16 @@ describe("a file", () => {
         api: 5,
         channels: { namespaces: { n: {}, news: { presense: true, historyTtl: "soon" } } }
       })
-      const found = yield* complaints(text, { HUB_PRT: "1", HUB_CLIENT_CHANNEL_LIMIT: "-3" }, {
+      const found = yield* complaints(text, {
+        HUB_PRT: "1",
+        HUB_TOKEN_HMAC_SECRET: "s3cret",
+        HUB_CLIENT_CHANNEL_LIMIT: "-3"
+      }, {
         HUB_CLIENT_INSECURE: "yes"
       })
       assert.sameMembers(found, [
         "HUB_PRT: there is no such variable; did you mean HUB_PORT?",
+        "HUB_TOKEN_HMAC_SECRET: there is no such variable; did you mean HUB_CLIENT_TOKEN_HMAC_SECRET?",
         "hub.json: port: there is no such key; did you mean http.port?",
         "hub.json: http.prot: there is no such key; did you mean port?",
         "hub.json: http.host: expected an IP address or a host name, got 5.",
