@@ -123,7 +123,9 @@ describe.skipIf(!isRedisInstalled)("while a slot moves", () => {
         Effect.either(broker.publishJoin("a", { user: `${n}`, client: "c" })), { concurrency: "unbounded" })
       assert.isAtMost(performance.now() - before, 9500)
       assert.match((yield* first).message, /TRYAGAIN/)
-      const refused = others.map((result) => result._tag === "Left" && /too slow/.test(result.left.message))
+      const refused = others.map((result) =>
+        result._tag === "Left" && /too slow/.test(result.left.message)
+      )
       // The first waits, too, unless it was just being tried again.
       assert.deepStrictEqual([...refused.slice(0, 4), refused[5]], [false, false, false, false, true])
     }))

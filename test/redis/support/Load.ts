@@ -175,25 +175,24 @@ export const unnoticedBy = ({ began, over }: Course, ...nodes: ReadonlyArray<Dia
 
 const alive = ({ nodes }: Nodes) => nodes.filter(({ isAlive }) => isAlive())
 
+/** How often it is tried, with 20 ms between: at most ten seconds, unless the machine is busy with other things. */
+const tries = 400
+
 /** One can publish by each node that lives, within ten seconds. */
 export const isBack = (found: Nodes): Effect.Effect<void> =>
   Effect.suspend(() =>
     Effect.forEach(
       alive(found),
-      (node) => {
-        const tried: Array<string> = []
-        return HubNode.publish(node, "kept:other", "back").pipe(
-          Effect.tapError(({ message }) => Effect.sync(() => tried.push(message))),
-          Effect.retry(Schedule.spaced("20 millis")),
-          Effect.timeoutFailCause({
-            duration: "10 seconds",
-            onTimeout: () => Cause.die(`cannot publish, tried ${tried.length} times: ${tried.at(-1)}\n${node.log()}`)
-          })
-        )
-      },
+      (node) =>
+        HubNode.publish(node, "kept:other", "back").pipe(
+          Effect.retry(Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(tries))),
+          Effect.catchAll(({ message }) =>
+            Effect.dieMessage(`cannot publish in ${tries} tries: ${message}\n${node.log()}`)
+          )
+        ),
       { concurrency: "unbounded", discard: true }
     )
-  ).pipe(Effect.orDie)
+  )
 
 const reached = (one: Witness, top: HubNode.Position) =>
   Effect.timeoutFailCause(one.reached(top), {
