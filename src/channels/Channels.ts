@@ -219,7 +219,7 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   readonly onMessage: <R>(
     handler: (data: unknown, caller: Caller) => Effect.Effect<void, ProtocolError | Disconnect, R>
   ) => Effect.Effect<void, never, R | Scope.Scope>
-  /** Sends JSON data to one client, outside of channels. Fails with 107 if it is not JSON. */
+  /** Sends JSON data to one client, outside of channels. Fails with 107 if it is not JSON, or more than `outboxBytes` less 1 KiB. */
   readonly send: (client: string, data: unknown) => Effect.Effect<SendResult, ProtocolError>
   /**
    * Registers code for some channels, for as long as the scope lives. The newest one that matches decides. After the last

@@ -35,7 +35,7 @@ import {
   spoken,
   unsubscribes
 } from "./ProtocolCode.js"
-import { stringify } from "./ProtocolReply.js"
+import { isWithin, stringify } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
@@ -237,6 +237,8 @@ export const make = (
         Effect.suspend(() => {
           const text = stringify(data)
           if (text === undefined) return Effect.fail(notJson)
+          const most = node.hub.config.outboxBytes - 1024
+          if (!isWithin(most, text)) return Effect.fail(badRequest(`data for a client has at most ${most} bytes`))
           const request = new Control.Send({ client, data: text })
           const here = Effect.sync(() => NodeControl.send(node, request))
           return Effect.map(Everywhere.everywhere(node, request, here, Boolean), ({ missing, results }) => ({

@@ -37,9 +37,9 @@ export const handle = (session: Session, command: Exclude<Command, { _tag: "pong
     case "publish":
       return publish(session, command)
     case "subscribe":
-      return session.exclusively(subscribe(session, command))
+      return session.exclusively(command.params.channel, subscribe(session, command))
     case "unsubscribe":
-      return session.exclusively(unsubscribe(session, command))
+      return session.exclusively(command.channel, unsubscribe(session, command))
     case "presence":
     case "presence_stats":
       return presence(session, command)

@@ -93,12 +93,13 @@ const answer = Effect.fnUntraced(function*(
   const returning = granted.filter(([{ channel }]) => subscriptions.get(channel)?.recover === true)
   const given = [credentials, ...granted.map(([, grant]) => grant)]
   const room = session.roomFor(given, Math.max(1, returning.length))
-  const prepared = yield* Effect.forEach(
-    granted,
-    ([subscription, grant]) => Subscribing.prepare(subscription, grant, subscriptions.get(subscription.channel), room)
-  )
-  connected()
+  const prepared = yield* Effect.forEach(granted, ([subscription, grant]) => {
+    const asked = subscriptions.get(subscription.channel)
+    const was = asked?.recover === true ? Subscribing.returning(asked.since) : undefined
+    return Subscribing.prepare(subscription, grant, was, room)
+  })
   yield* Subscribing.commit(session, prepared, (results) => {
+    connected()
     session.reply(replies.connect(id, {
       client,
       version: node.config.version,
@@ -116,7 +117,7 @@ const answer = Effect.fnUntraced(function*(
 type Connect = Extract<Command, { _tag: "connect" }>
 
 /**
- * Answers the connect command: with all that the server subscribes the client to. `connected` is called before the reply.
+ * Answers the connect command: with all that the server subscribes the client to. `connected` is called with the reply.
  *
  * @internal
  */
@@ -132,8 +133,7 @@ export const connect = (
         session.node.roster.leave(session)
         return session.releaseAll
       })
-    ),
-    (effect) => session.exclusively(effect)
+    )
   )
 
 /**
@@ -151,6 +151,7 @@ export const refresh = (
     const credentials = yield* session.atLeisure(session.node.authenticator.refresh(token, session.user)).pipe(
       Effect.catchIf((error) => error.code === errors.tokenExpired.code, () => disconnects.expired)
     )
+    if (credentials.user !== session.user) return yield* disconnects.invalidToken
     if (isOver(credentials, session)) return yield* disconnects.expired
     const channels = credentials.subscriptions
     const isSame = channels.size === before.subscriptions.size &&

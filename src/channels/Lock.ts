@@ -5,90 +5,143 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Hash from "effect/Hash"
-import { Signal } from "../core/Signal.js"
+
+interface Turn {
+  wake: () => void
+}
+
+const nobody: ReadonlySet<Turn> = new Set()
 
 /**
- * A semaphore of one permit, which no interrupt loses: Effect's own takes the permit while it can be interrupted, and a
- * fiber that yields just then and is interrupted never gives it back. Whoever waits for a lock here may be interrupted;
- * who has it cannot be before it is certain that it is given back.
+ * A semaphore of one permit that is fair, wakes one fiber at a time, and loses no permit to an interrupt: Effect's own
+ * takes the permit while it can be interrupted, and a fiber that yields just then and is interrupted never gives it back.
+ * Whoever waits here may be interrupted; who has the lock cannot be before it is certain that it is given back.
  *
  * @internal
  */
 export class Lock {
   private isHeld = false
-  private readonly released = new Signal()
+  /** In their order. Most locks are never waited for. */
+  private waiting: Set<Turn> | undefined = undefined
+
+  private isNext(turn: Turn): boolean {
+    if (this.isHeld) return false
+    for (const first of this.waiting ?? nobody) return first === turn
+    return false
+  }
+
+  private wakeNext(): void {
+    if (this.isHeld) return
+    for (const first of this.waiting ?? nobody) return first.wake()
+  }
+
+  /** Whether nobody has it, or waits for it. */
+  get isFree(): boolean {
+    return !this.isHeld && this.waiting === undefined
+  }
 
   private take(): boolean {
-    if (this.isHeld) return false
-    this.isHeld = true
-    return true
+    if (!this.isFree) return false
+    return this.isHeld = true
+  }
+
+  private takeAs(turn: Turn): boolean {
+    if (!this.isNext(turn)) return false
+    this.leave(turn)
+    return this.isHeld = true
+  }
+
+  private leave(turn: Turn): void {
+    this.waiting?.delete(turn)
+    if (this.waiting?.size === 0) this.waiting = undefined
   }
 
   private get release(): Effect.Effect<void> {
     return Effect.sync(() => {
       this.isHeld = false
-      this.released.notify()
+      this.wakeNext()
     })
   }
 
   /** Runs the effect when nobody else has the lock. */
   with<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.zipRight(
-        Effect.whileLoop({
-          while: () => !this.take(),
-          body: () => restore(this.released.next(() => !this.isHeld)),
-          step: () => {}
-        }),
-        Effect.ensuring(restore(effect), this.release)
-      )
-    )
-  }
-
-  /** Runs the effect if nobody else has the lock now, or `otherwise`. Once begun it is not interrupted. */
-  ifFree<A, E, R>(effect: Effect.Effect<A, E, R>, otherwise: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.uninterruptible(
-      Effect.suspend(() => this.take() ? Effect.ensuring(effect, this.release) : otherwise)
-    )
-  }
-
-  /**
-   * Runs the effect when nobody else has the lock, or `late` instead if that takes too long. Once begun it is not
-   * interrupted.
-   */
-  within<A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    patience: Duration.DurationInput,
-    late: Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E, R> {
     return Effect.uninterruptibleMask((restore) => {
-      if (this.take()) return Effect.ensuring(effect, this.release)
-      let begun = false
-      const work = this.with(Effect.suspend(() => {
-        begun = true
-        return Effect.uninterruptible(effect)
-      }))
-      const tooLate = Effect.suspend(() => begun ? Effect.never : late)
-      return restore(Effect.raceFirst(work, Effect.zipRight(Effect.sleep(patience), tooLate)))
+      const locked = Effect.ensuring(restore(effect), this.release)
+      if (this.take()) return locked
+      const turn: Turn = { wake: () => {} }
+      this.waiting = (this.waiting ?? new Set()).add(turn)
+      const woken = Effect.async<void>((resume) => {
+        turn.wake = () => resume(Effect.void)
+        if (this.isNext(turn)) turn.wake()
+      })
+      const waited = Effect.whileLoop({
+        while: () => !this.takeAs(turn),
+        body: () => restore(woken),
+        step: () => {}
+      })
+      const givenUp = Effect.sync(() => {
+        this.leave(turn)
+        this.wakeNext()
+      })
+      return Effect.zipRight(Effect.onInterrupt(waited, () => givenUp), locked)
     })
   }
 }
 
-const stripes = 64
-
-const stripeOf = (name: string): number => (Hash.string(name) >>> 0) % stripes
+/**
+ * Runs the effect when `locked` comes to it, or `late` instead if that takes too long. Once begun it is not interrupted.
+ *
+ * @internal
+ */
+export const within = <A, E, R>(
+  locked: (effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  effect: Effect.Effect<A, E, R>,
+  patience: Duration.DurationInput,
+  late: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    let begun = false
+    const work = locked(Effect.suspend(() => {
+      begun = true
+      return Effect.uninterruptible(effect)
+    }))
+    const tooLate = Effect.suspend(() => begun ? Effect.never : late)
+    return Effect.raceFirst(work, Effect.zipRight(Effect.sleep(patience), tooLate))
+  })
 
 /**
- * Locks of names; each is shared by many.
+ * A lock for each name, for as long as somebody has it or waits for it.
  *
  * @internal
  */
 export class Locks {
-  private readonly last = new Lock()
-  private readonly others = Array.from({ length: stripes - 1 }, () => new Lock())
+  private readonly locks = new Map<string, { readonly lock: Lock; users: number }>()
 
-  of(name: string): Lock {
-    return this.others[stripeOf(name)] ?? this.last
+  /** Runs the effect when nobody else has the lock of the name. */
+  with<A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.uninterruptibleMask((restore) => {
+      const found = this.locks.get(name) ?? { lock: new Lock(), users: 0 }
+      if (found.users++ === 0) this.locks.set(name, found)
+      return Effect.ensuring(
+        restore(found.lock.with(effect)),
+        Effect.sync(() => {
+          if (--found.users === 0) this.locks.delete(name)
+        })
+      )
+    })
+  }
+
+  /** Runs the effect if nobody has the lock of the name now, or `otherwise`. Once begun it is not interrupted. */
+  ifFree<A, E, R>(
+    name: string,
+    effect: Effect.Effect<A, E, R>,
+    otherwise: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> {
+    return Effect.uninterruptibleMask((restore) => this.locks.has(name) ? restore(otherwise) : this.with(name, effect))
+  }
+
+  /** Names whose lock somebody has, or waits for. */
+  get size(): number {
+    return this.locks.size
   }
 }

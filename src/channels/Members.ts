@@ -122,28 +122,34 @@ export class Members {
 
   private hear(channel: LocalChannel): Effect.Effect<void, BrokerError> {
     if (channel.heard) return Effect.void
-    return this.locks.of(channel.name).with(Effect.suspend(() =>
-      channel.heard
-        ? Effect.void
-        : Effect.map(this.broker.subscribe(channel.name), () => {
-          channel.heard = true
-        })
-    ))
+    return this.locks.with(
+      channel.name,
+      Effect.suspend(() =>
+        channel.heard
+          ? Effect.void
+          : Effect.map(this.broker.subscribe(channel.name), () => {
+            channel.heard = true
+          })
+      )
+    )
   }
 
   private forget(channel: LocalChannel): Effect.Effect<void, BrokerError> {
     if (!channel.isEmpty) return Effect.void
-    return this.locks.of(channel.name).with(Effect.suspend(() => {
-      if (!channel.isEmpty || this.channels.get(channel.name) !== channel) return Effect.void
-      // Who joins from here on subscribes again, after this.
-      channel.heard = false
-      return Effect.onExit(this.broker.unsubscribe(channel.name), (exit) =>
-        Effect.sync(() => {
-          if (!channel.isEmpty) return
-          this.channels.delete(channel.name)
-          if (Exit.isFailure(exit)) this.leaveLater(channel.name)
-        }))
-    }))
+    return this.locks.with(
+      channel.name,
+      Effect.suspend(() => {
+        if (!channel.isEmpty || this.channels.get(channel.name) !== channel) return Effect.void
+        // Who joins from here on subscribes again, after this.
+        channel.heard = false
+        return Effect.onExit(this.broker.unsubscribe(channel.name), (exit) =>
+          Effect.sync(() => {
+            if (!channel.isEmpty) return
+            this.channels.delete(channel.name)
+            if (Exit.isFailure(exit)) this.leaveLater(channel.name)
+          }))
+      })
+    )
   }
 
   private leaveLater(name: string): void {
@@ -156,7 +162,8 @@ export class Members {
   /** Tells the broker again, until it has heard of all. A channel that has members again is theirs to leave. */
   private get leaving(): Effect.Effect<void> {
     const leave = (name: string) =>
-      this.locks.of(name).with(
+      this.locks.with(
+        name,
         Effect.suspend(() =>
           Effect.map(this.channels.has(name) ? Effect.void : this.broker.unsubscribe(name), () => {
             this.unleft.delete(name)

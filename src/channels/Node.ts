@@ -17,6 +17,7 @@ import * as ChannelsConfig from "./ChannelsConfig.js"
 import { Cluster } from "./Cluster.js"
 import { Others } from "./Everywhere.js"
 import { Faults } from "./Faults.js"
+import { Locks } from "./Lock.js"
 import { Members } from "./Members.js"
 import * as Namespace from "./Namespace.js"
 import * as NodeControl from "./NodeControl.js"
@@ -47,6 +48,8 @@ export class Node {
   readonly faults = new Faults()
   readonly publisher: Publisher
   readonly members: Members
+  /** What changes one client's subscription to one channel happens one after the other. */
+  readonly changes = new Locks()
   readonly handlers = new Registered<ChannelHandler>()
   readonly rpcs = new Registered<{ readonly method: string; readonly run: Rpc }>()
   readonly receivers = new Registered<Rpc>()

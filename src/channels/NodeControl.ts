@@ -21,6 +21,7 @@ import * as Subscribing from "./Subscribing.js"
 /** In the node's care: whoever asked for the changes may be interrupted, and they go on. */
 const each = (
   node: Node,
+  channel: string,
   sessions: ReadonlyArray<Session>,
   change: (session: Session) => Effect.Effect<void>
 ): Effect.Effect<number> =>
@@ -28,7 +29,7 @@ const each = (
     if (node.isClosed) return Effect.succeed(0)
     const changes = sessions.map((session) => {
       const done = Deferred.unsafeMake<void>(FiberId.none)
-      node.fork(Effect.asVoid(Effect.intoDeferred(session.change(change(session)), done)))
+      node.fork(Effect.asVoid(Effect.intoDeferred(session.change(channel, change(session)), done)))
       return done
     })
     return Effect.as(Effect.forEach(changes, Deferred.await, { discard: true }), sessions.length)
@@ -73,6 +74,7 @@ export const unsubscribe = (
     node.namespaceOf(channel),
     each(
       node,
+      channel,
       node.roster.of(user, client).filter((session) => session.subscriptions.has(channel)),
       (session) => {
         const subscription = session.subscriptions.get(channel)
@@ -89,6 +91,7 @@ export const subscribe = (
   Effect.flatMap(node.namespaceOf(channel), (namespace) =>
     each(
       node,
+      channel,
       node.roster.of(user, client),
       (session) => Subscribing.give(session, channel, namespace, { data, expireAt, info, override }, since)
     ))
@@ -103,8 +106,10 @@ export const refresh = (node: Node, { client, user, ...options }: Control.Refres
 /** @internal */
 export const send = (node: Node, { client, data }: Control.Send): boolean => {
   const session = node.roster.client(client)
-  session?.push(pushes.message(data))
-  return session !== undefined
+  // Nothing comes before the reply to the connect command.
+  if (session?.isConnected !== true) return false
+  session.push(pushes.message(data))
+  return true
 }
 
 const perform = (node: Node, request: Control.Request): string | Effect.Effect<string, ProtocolError> => {

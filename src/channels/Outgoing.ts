@@ -25,8 +25,6 @@ export abstract class Outgoing {
   readonly connection: Connection
   /** Bytes of the largest document that can be sent: what the outbox holds, but for the header of its frame. */
   readonly mostBytes: number
-  /** Whether code of the application runs, or the client is waited for. */
-  protected busy = false
   /** Replies to the commands of one message, which leave together; `undefined` while there is but one. */
   private batch: Array<string> | undefined = undefined
   /** Of the replies to one message since the client had caught up. */
@@ -103,17 +101,11 @@ export abstract class Outgoing {
     })
   }
 
-  /** Code of the application may take its time: replies do not wait for it, and no pong is expected meanwhile. */
+  /** Code of the application may take its time: replies do not wait for it. */
   atLeisure<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.suspend(() => {
       this.flush()
-      this.busy = true
-      return Effect.ensuring(
-        effect,
-        Effect.sync(() => {
-          this.busy = false
-        })
-      )
+      return effect
     })
   }
 }

@@ -38,18 +38,25 @@ export class PresenceLease {
     this.renewAt = now + node.config.presenceInterval
     const present = [...subscriptions.values()].filter(({ present }) => present)
     if (present.length === 0) return
-    node.fork(this.session.ifFree(
-      Effect.forEach(present, (subscription) => this.renew(subscription), { discard: true }),
-      () => this.renewSoon()
-    ))
+    const busy = Effect.sync(() => this.renewSoon())
+    node.fork(
+      Effect.forEach(
+        present,
+        (subscription) => this.session.ifFree(subscription.channel, this.renew(subscription), busy),
+        {
+          discard: true
+        }
+      )
+    )
   }
 
   private renew(subscription: Subscription): Effect.Effect<void> {
-    if (subscription.status !== "Live") return Effect.void
-    return Effect.catchAll(Subscribing.addPresence(subscription), (error: ProtocolError) =>
-      Effect.suspend(() => {
-        this.renewSoon()
-        return this.session.node.faults.complain("presence", error)
-      }))
+    return Effect.suspend(() => subscription.status === "Live" ? Subscribing.addPresence(subscription) : Effect.void)
+      .pipe(
+        Effect.catchAll((error: ProtocolError) => {
+          this.renewSoon()
+          return this.session.node.faults.complain("presence", error)
+        })
+      )
   }
 }

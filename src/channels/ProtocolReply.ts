@@ -29,7 +29,14 @@ const encoder = new TextEncoder()
  * @internal
  */
 export const isWithin = (bytes: number, text: string): boolean =>
-  text.length * 3 <= bytes || text.length <= bytes && encoder.encode(text).length <= bytes
+  text.length * 3 <= bytes || text.length <= bytes && bytesOf(text) <= bytes
+
+/**
+ * Of a text in UTF-8.
+ *
+ * @internal
+ */
+export const bytesOf = (text: string): number => encoder.encode(text).length
 
 /** More levels than any data of use have, and far fewer than are too many for `stringify`. */
 const mostLevels = 1000

@@ -15,7 +15,7 @@ import type { PublishOptions } from "./Channels.js"
 import type { Faults } from "./Faults.js"
 import type * as Namespace from "./Namespace.js"
 import { badRequest, internalError, notAvailable, notJson, type ProtocolError } from "./ProtocolCode.js"
-import { isWithin, stringify } from "./ProtocolReply.js"
+import { bytesOf, isWithin, stringify } from "./ProtocolReply.js"
 import type { ClientInfo, StreamPosition } from "./Publication.js"
 import type { UnderWay } from "./UnderWay.js"
 
@@ -54,12 +54,18 @@ const publicationOf = (
   }
 }
 
+/** A key must be known to the broker, whatever comes after it; and what the history is to have is not for others to drop. */
+const isReplacedBy = (earlier: BrokerPublish, later: BrokerPublish): boolean =>
+  earlier.idempotencyKey === undefined && later.idempotencyKey === undefined &&
+  (earlier.stream === undefined) === (later.stream === undefined)
+
 /** @internal */
 export class Publisher {
   private readonly broker: Broker["Type"]
   private readonly faults: Faults
-  /** Of data and tags; the rest is for the channel's name, the publisher and the frame. */
+  /** Of data, tags and the publisher's `info`; the rest is for the channel's name, the publisher's ids and the frame. */
   private readonly mostBytes: number
+  private readonly infos = new WeakMap<object, number>()
   private readonly coalescers = new Map<string, Coalesce.Coalesce<BrokerPublish>>()
 
   /** `outboxBytes`: what is larger could be sent to nobody. */
@@ -115,12 +121,26 @@ export class Publisher {
   }
 
   /** Tags are not encoded for it: what their text has at most is taken instead. */
-  private sizeProblem({ data, tags = {} }: BrokerPublish): ProtocolError | undefined {
+  private sizeProblem({ data, info, tags = {} }: BrokerPublish): ProtocolError | undefined {
     let units = 0
     for (const key in tags) units += key.length + (tags[key]?.length ?? 0) + 1
-    return isWithin(this.mostBytes - units * 6, data)
+    const beside = units * 6 + this.infoBytes(info?.connInfo) + this.infoBytes(info?.chanInfo)
+    return isWithin(this.mostBytes - beside, data)
       ? undefined
-      : badRequest(`a publication has at most ${this.mostBytes} bytes, since outboxBytes is ${this.mostBytes + 1024}`)
+      : badRequest(
+        `a publication, its tags and info included, has at most ${this.mostBytes} bytes, since outboxBytes is ${
+          this.mostBytes + 1024
+        }`
+      )
+  }
+
+  /** What a client is said to be stays the same object from publication to publication. */
+  private infoBytes(info: unknown): number {
+    if (info === undefined) return 0
+    if (typeof info !== "object" || info === null) return String(info).length * 6 + 2
+    let bytes = this.infos.get(info)
+    if (bytes === undefined) this.infos.set(info, bytes = bytesOf(stringify(info) ?? ""))
+    return bytes
   }
 
   /** Makes what joins the publications of a namespace. */
@@ -130,6 +150,7 @@ export class Publisher {
       Coalesce.make<BrokerPublish>({
         window: namespace.coalesceWindow,
         combine: (_, later) => later,
+        canCombine: isReplacedBy,
         // Only the newest is kept, so a channel that is busy does not end its window early.
         keyBytes: Number.MAX_SAFE_INTEGER,
         size: ({ data }) => data.length,

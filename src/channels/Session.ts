@@ -15,7 +15,7 @@ import type { Caller } from "./Channels.js"
 import * as Commands from "./Commands.js"
 import * as Connecting from "./Connecting.js"
 import { Heartbeat } from "./Heartbeat.js"
-import { Lock } from "./Lock.js"
+import { Lock, within } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
 import { Outgoing } from "./Outgoing.js"
@@ -34,7 +34,7 @@ const decoder = new TextDecoder()
 
 type Asked = Exclude<ProtocolCommand.Command, { _tag: "pong" }>
 
-/** Time that a change from outside waits for the command that is being handled. */
+/** Time that a change by the server waits for the subscribe command of the same channel. */
 const patience = 5000
 
 /** @internal */
@@ -50,8 +50,11 @@ export class Session extends Outgoing {
   private readonly heartbeat = new Heartbeat()
   readonly presence: PresenceLease
   private rates: RateLimits | undefined = undefined
-  private readonly lock = new Lock()
+  /** Held while the client connects. */
+  private readonly gate = new Lock()
   private underWay: UnderWay | undefined = undefined
+  /** A message is being handled: what the client sent behind it is not read yet, a pong included. */
+  private isBusy = false
 
   constructor(node: Node, connection: Connection) {
     super(connection, node.hub.config.outboxBytes)
@@ -93,9 +96,23 @@ export class Session extends Outgoing {
 
   // --- what comes in
 
-  /** Handles one message: documents, separated by line feeds. */
+  /** Handles one message. */
   readonly onMessage = (message: Message): Effect.Effect<void, Disconnect> => {
-    const text = typeof message === "string" ? message : decoder.decode(message)
+    const handled = this.onText(typeof message === "string" ? message : decoder.decode(message))
+    if (handled === Effect.void) return handled
+    return Effect.suspend(() => {
+      this.isBusy = true
+      return Effect.ensuring(
+        handled,
+        Effect.sync(() => {
+          this.isBusy = false
+        })
+      )
+    })
+  }
+
+  /** Documents, separated by line feeds. */
+  private onText(text: string): Effect.Effect<void, Disconnect> {
     const documents = text.indexOf("\n") < 0 ? undefined : text.split("\n")
     if (documents?.[documents.length - 1] === "") documents.pop()
     if (documents === undefined || documents.length === 1) return this.onDocument(documents?.[0] ?? text)
@@ -143,28 +160,38 @@ export class Session extends Outgoing {
   private run(command: Asked): Commands.Handled {
     if (command._tag === "connect") {
       this.become("connect")
-      return Commands.traced(command, Connecting.connect(this, command, () => this.connected()))
+      return Commands.traced(command, this.gate.with(Connecting.connect(this, command, () => this.connected())))
     }
     const handled = Commands.traced(command, Commands.handle(this, command))
     return this.underWay === undefined || command._tag === "publish" ? handled : this.underWay.after(handled)
   }
 
-  /** One at a time of what changes subscriptions: the client's commands, and the server's. */
-  exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return this.lock.with(effect)
+  private lockOf(channel: string): string {
+    return `${this.connection.id} ${channel}`
+  }
+
+  /** One at a time of what changes the subscription to one channel: the client's commands, and the server's. */
+  exclusively<A, E, R>(channel: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return this.node.changes.with(this.lockOf(channel), effect)
+  }
+
+  /** The same, or `otherwise` if it is being changed: for what has time. */
+  ifFree(channel: string, effect: Effect.Effect<void>, otherwise: Effect.Effect<void>): Effect.Effect<void> {
+    return this.node.changes.ifFree(this.lockOf(channel), effect, otherwise)
   }
 
   /**
-   * A change by the server. A client whose command takes too long for it is closed with 3004. Once begun it is not
-   * interrupted: who asked for it may go, and the client must not be left half subscribed.
+   * A change by the server, which waits until the client has connected, and for its command in the same channel. If that
+   * takes too long, the client is closed with 3004. Once begun it is not interrupted: who asked for it may go, and the
+   * client must not be left half subscribed.
    */
-  change(effect: Effect.Effect<void>): Effect.Effect<void> {
-    return this.lock.within(effect, patience, Effect.sync(() => this.close(disconnects.internal)))
-  }
-
-  /** As `change`, or `otherwise` if subscriptions are being changed: for what has time. */
-  ifFree(effect: Effect.Effect<void>, otherwise: () => void): Effect.Effect<void> {
-    return this.lock.ifFree(effect, Effect.sync(otherwise))
+  change(channel: string, effect: Effect.Effect<void>): Effect.Effect<void> {
+    const locked = (change: Effect.Effect<void>) => {
+      const alone = this.exclusively(channel, change)
+      return this.gate.isFree ? alone : this.gate.with(alone)
+    }
+    const whenFree = within(locked, effect, patience, Effect.sync(() => this.close(disconnects.internal)))
+    return Effect.suspend(() => this.gate.isFree ? this.ifFree(channel, effect, whenFree) : whenFree)
   }
 
   /** The error, if the client does this too often. */
@@ -208,7 +235,7 @@ export class Session extends Outgoing {
       case "Refused":
         return now < this.staleAt ? undefined : this.close(disconnects.stale)
       case "Connected":
-        if (this.heartbeat.isLost(now) && !this.busy) return this.close(disconnects.noPong)
+        if (this.heartbeat.isLost(now) && !this.isBusy) return this.close(disconnects.noPong)
         if (this.heartbeat.beat(now, this.node.config)) this.push(pushes.ping)
         if (this.isExpired(unixTime)) return this.close(disconnects.expired)
         this.presence.look(now)
@@ -229,7 +256,7 @@ export class Session extends Outgoing {
       if (unixTime < expireAt + delay) continue
       subscription.expireAt = undefined
       if (serverSide) return this.close(disconnects.subscriptionExpired)
-      this.node.fork(this.change(Subscribing.take(subscription, unsubscribes.expired)))
+      this.node.fork(this.change(subscription.channel, Subscribing.take(subscription, unsubscribes.expired)))
     }
   }
 
@@ -239,7 +266,8 @@ export class Session extends Outgoing {
     ChannelMetrics.gaps.unsafeUpdate(1, [])
     if (subscription.serverSide) return this.close(disconnects.insufficientState)
     subscription.status = "Over"
-    this.node.fork(this.change(Subscribing.take(subscription, unsubscribes.insufficientState)))
+    const taken = Subscribing.take(subscription, unsubscribes.insufficientState)
+    this.node.fork(this.change(subscription.channel, taken))
   }
 
   // --- the end
@@ -249,13 +277,17 @@ export class Session extends Outgoing {
     return Effect.suspend(() => {
       this.become("ended")
       this.node.roster.remove(this)
-      return this.exclusively(this.releaseAll)
+      return this.gate.with(this.releaseAll)
     })
   }
 
   get releaseAll(): Effect.Effect<void> {
     return Effect.suspend(() =>
-      Effect.forEach([...this.subscriptions.values()], Subscribing.release, { discard: true })
+      Effect.forEach(
+        [...this.subscriptions.values()],
+        (subscription) => this.exclusively(subscription.channel, Subscribing.release(subscription)),
+        { discard: true }
+      )
     )
   }
 }

@@ -57,11 +57,9 @@ const settle = (subscription: Subscription, grant: Grant, params: Asked | undefi
         params?.positioned === true && (namespace.allowPositioning || mayAsk)
       )
   subscription.announced = subscription.option("joinLeave", override)
-  // Joins and leaves tell what presence does.
-  subscription.hearsJoins = subscription.announced && (
-    subscription.option("forcePushJoinLeave", override) ||
+  // Joins and leaves tell what presence does. Who is not announced may hear of others.
+  subscription.hearsJoins = subscription.option("forcePushJoinLeave", override) ||
     params?.joinLeave === true && session.may("readPresence", namespace, true)
-  )
   subscription.info = grant.info
   subscription.expireAt = grant.expireAt
 }
@@ -112,7 +110,7 @@ export const prepare: (
   const found = subscription.positioned
     ? yield* readStart(subscription, params, room)
     : { start: undefined, recovering: false, from: undefined }
-  if (found.recovering && found.start?.recovered === false && params?.rejectUnrecovered === true) {
+  if (params?.recover === true && params.rejectUnrecovered && found.recovering && found.start?.recovered === false) {
     return yield* errors.unrecoverablePosition
   }
   return { ...found, subscription, grant }
@@ -216,7 +214,7 @@ export const release = (subscription: Subscription): Effect.Effect<void> =>
     const info = session.infoIn(subscription)
     const absent = subscription.present ? attempt("remove presence", presence.remove(channel, info)) : Effect.void
     const told = subscription.joined ? attempt("publish a leave", broker.publishLeave(channel, info)) : Effect.void
-    return Effect.ensuring(Effect.all([left, absent, told], { discard: true }), close(subscription))
+    return left.pipe(Effect.ensuring(absent), Effect.ensuring(told), Effect.ensuring(close(subscription)))
   }).pipe(Effect.uninterruptible)
 
 /**
@@ -235,14 +233,19 @@ export const take = (subscription: Subscription, reason: Unsubscribe): Effect.Ef
     })
   })
 
-const nothing: Asked = {
-  recover: false,
-  since: { offset: 0, epoch: "" },
+/**
+ * Of what the server subscribes it to, a client can say where it was, and no more.
+ *
+ * @internal
+ */
+export const returning = (since: StreamPosition): Asked => ({
+  recover: true,
+  since,
   positioned: false,
   recoverable: false,
   joinLeave: false,
   rejectUnrecovered: false
-}
+})
 
 /**
  * The server subscribes a client. Does nothing if it is subscribed, or if the grant has expired.
@@ -265,7 +268,7 @@ export const give = (
     }
     const subscription = new Subscription(session, channel, namespace, true)
     subscriptions.set(channel, subscription)
-    const asked = since === undefined ? undefined : { ...nothing, recover: true, recoverable: true, since }
+    const asked = since && { ...returning(since), recoverable: true }
     const room = session.roomFor([grant])
     const tell = (results: ReadonlyMap<string, SubscribeResult>) => {
       const result = results.get(channel)

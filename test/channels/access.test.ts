@@ -296,6 +296,31 @@ describe("what a grant overrides", () => {
     }
   }
 
+  it.scopedLive("who is not announced hears of others, and who alone is announced is heard of", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({
+        namespaces: {
+          pushed: { ...open, joinLeave: true, forcePushJoinLeave: true },
+          quiet: { ...open, forcePushJoinLeave: true }
+        }
+      })
+      const subscribe = (client: Wire, user: string, channel: string, joinLeave: boolean) =>
+        client.ask({
+          id: 2,
+          subscribe: { channel, token: token({ user, channel, grant: { override: { joinLeave } } }) }
+        })
+      const users = { watcher: yield* online(server, { user: "watcher" }), ada: yield* online(server, { user: "ada" }) }
+      yield* subscribe(users.watcher, "watcher", "pushed:x", false)
+      yield* users.ada.ask({ id: 2, subscribe: { channel: "pushed:x" } })
+      const heard = (yield* users.watcher.next)["push"] as Document
+      assert.nestedInclude(heard, { channel: "pushed:x", "join.info.user": "ada" })
+      yield* users.watcher.ask({ id: 3, subscribe: { channel: "quiet:x" } })
+      const other = yield* online(server, { user: "eve" })
+      yield* subscribe(other, "eve", "quiet:x", true)
+      const next = (yield* users.watcher.next)["push"] as Document
+      assert.nestedInclude(next, { channel: "quiet:x", "join.info.user": "eve" })
+    }))
+
   it.scopedLive("by a handler, and by the server", () =>
     Effect.gen(function*() {
       const server = yield* serve()

@@ -318,7 +318,7 @@ describe("disconnects that the server finds itself", () => {
       yield* sub.next("subscribed")
     }))
 
-  /** A client that is subscribed to a channel, and whose next command does not end before the gate opens. */
+  /** A client that is subscribing to a channel again, which does not end before the gate opens, while the server takes it. */
   const stuck = Effect.gen(function*() {
     const server = yield* serve()
     const [begun, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
@@ -329,10 +329,10 @@ describe("disconnects that the server finds itself", () => {
     const bystander = yield* connected(server)
     const client = yield* user(server, "ada")
     const sub = yield* client.subscribe("recovered:x")
-    client.sub("stuck")
+    const stuckSub = client.sub("stuck")
     yield* Deferred.await(begun)
-    const unsubscribed = yield* Effect.forkScoped(server.channels.unsubscribe("ada", "recovered:x"))
-    return { bystander, client, gate, server, sub, unsubscribed }
+    const unsubscribed = yield* Effect.forkScoped(server.channels.unsubscribe("ada", "stuck"))
+    return { bystander, client, gate, server, sub, stuckSub, unsubscribed }
   })
 
   it.scoped("3004 for who cannot be unsubscribed within five seconds, since it is subscribing, and not before", () =>
@@ -354,7 +354,7 @@ describe("disconnects that the server finds itself", () => {
 
   it.scoped("and not 3004 once it is being unsubscribed, however long that takes", () =>
     Effect.gen(function*() {
-      const { client, gate, server, sub, unsubscribed } = yield* stuck
+      const { client, gate, server, stuckSub, unsubscribed } = yield* stuck
       const [leaving, left] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       server.faults.after = (operation) =>
         operation === "unsubscribe"
@@ -365,7 +365,7 @@ describe("disconnects that the server finds itself", () => {
       yield* Deferred.await(leaving)
       yield* TestClock.adjust("6 seconds")
       yield* Deferred.succeed(left, undefined)
-      assert.deepInclude(yield* sub.next("unsubscribed"), unsubscribes.server)
+      assert.deepInclude(yield* stuckSub.next("unsubscribed"), unsubscribes.server)
       assert.strictEqual((yield* Fiber.join(unsubscribed)).count, 1)
       assert.deepStrictEqual(client.names, ["connecting", "connected"])
     }))

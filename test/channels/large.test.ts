@@ -118,7 +118,8 @@ describe("what is more than an outbox holds", () => {
       const refused = yield* Effect.flip(server.channels.publish("present:x", `${most}x`))
       assert.deepInclude(refused, {
         code: 107,
-        reason: "bad request: a publication has at most 58976 bytes, since outboxBytes is 60000"
+        reason:
+          "bad request: a publication, its tags and info included, has at most 58976 bytes, since outboxBytes is 60000"
       })
       const tagged = yield* Effect.flip(server.channels.publish("present:x", most, { tags: { a: "b" } }))
       assert.strictEqual(tagged.code, 107)
@@ -128,6 +129,36 @@ describe("what is more than an outbox holds", () => {
       yield* Effect.promise(() => client.client.publish("present:x", most))
       yield* server.channels.publish("present:x", most)
       assert.deepStrictEqual(yield* sub.data(2), [most, most])
+      assert.lengthOf(client.heard("disconnected"), 0)
+    }))
+
+  it.scopedLive("is refused by 107 with what its publisher is said to be, and those who listen stay", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ hub })
+      const reader = yield* online(server, { user: "bob" })
+      yield* reader.ask({ id: 2, subscribe: { channel: "x" } })
+      for (const info of ["i".repeat(3000), { text: "i".repeat(3000) }]) {
+        const writer = yield* online(server, { user: "ada", info })
+        const publish = (units: number) =>
+          Effect.map(
+            writer.ask({ id: 2, publish: { channel: "x", data: "x".repeat(units) } }),
+            ([reply]) => part(reply, "error")?.["code"]
+          )
+        assert.strictEqual(yield* publish(58_000), 107)
+        assert.strictEqual(yield* publish(60_000 - 1024 - 3000 * 6 - 20), undefined)
+        assert.deepInclude(part(part(yield* reader.next, "push"), "pub")?.["info"], { user: "ada", conn_info: info })
+      }
+    }))
+
+  it.scopedLive("is refused by 107 as a message to a client, and the most that is taken arrives", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ hub })
+      const client = yield* connected(server)
+      const { client: id } = client.heard("connected")[0] ?? assert.fail("not connected")
+      const most = "x".repeat(60_000 - 1024 - 2)
+      assert.strictEqual((yield* Effect.flip(server.channels.send(id, `${most}x`))).code, 107)
+      assert.isTrue((yield* server.channels.send(id, most)).sent)
+      assert.strictEqual((yield* client.next("message")).data, most)
       assert.lengthOf(client.heard("disconnected"), 0)
     }))
 

@@ -306,6 +306,47 @@ describe("a window in which publications are joined", () => {
       assert.deepStrictEqual(publications.map(({ data, info }) => [data, info?.user]), [["c", "ada"], ["d", undefined]])
     }))
 
+  it.scoped("what has an idempotency key is published once, and replaces nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(merged)
+      const publish = (data: string, idempotencyKey?: string) =>
+        server.channels.publish("merged:x", data, { idempotencyKey })
+      const end = TestClock.adjust("100 millis")
+      const published = Effect.map(
+        server.channels.history("merged:x"),
+        ({ publications }) => publications.map(({ data }) => data)
+      )
+      yield* publish("a", "of a")
+      yield* end
+      // Again, after what came since.
+      yield* publish("b")
+      yield* publish("a", "of a")
+      yield* end
+      assert.deepStrictEqual(yield* published, ["a", "b"])
+      yield* publish("c", "of c")
+      yield* publish("d", "of d")
+      yield* publish("e")
+      yield* publish("f")
+      yield* end
+      yield* publish("c", "of c")
+      yield* end
+      assert.deepStrictEqual(yield* published, ["a", "b", "c", "d", "f"])
+    }))
+
+  it.scoped("what skips the history takes nothing from it", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(merged)
+      const client = yield* connected(server)
+      const sub = yield* client.subscribe("merged:x")
+      for (const [data, skipHistory] of [["a", false], ["b", false], ["c", true], ["d", true], ["e", false]] as const) {
+        yield* server.channels.publish("merged:x", data, { skipHistory })
+      }
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(yield* sub.data(3), ["b", "d", "e"])
+      const { publications } = yield* server.channels.history("merged:x")
+      assert.deepStrictEqual(publications.map(({ data }) => data), ["b", "e"])
+    }))
+
   it.scoped("however much is published in it", () =>
     Effect.gen(function*() {
       const server = yield* serve(merged)

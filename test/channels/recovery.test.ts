@@ -4,7 +4,7 @@ import type { History } from "../../src/channels/Broker.js"
 import { disconnects, unsubscribes } from "../../src/channels/ProtocolCode.js"
 import type { Publication, StreamPosition } from "../../src/channels/Publication.js"
 import * as Recovery from "../../src/channels/Recovery.js"
-import { connected, network, online, serve, type Server, user } from "./support.js"
+import { connected, network, online, serve, type Server, token, user, wire } from "./support.js"
 
 /** Streams are named by a letter, and each publication by its place in one. */
 const publication = (epoch: string, offset: number): Publication<string> => ({ data: `"${epoch}${offset}"`, offset })
@@ -104,6 +104,41 @@ const channel = "recovered:x"
 
 const publish = (server: Server, ...all: ReadonlyArray<unknown>) =>
   Effect.forEach(all, (data) => server.channels.publish(channel, data), { discard: true })
+
+describe("a recovery that must succeed", () => {
+  it.scopedLive("is none of what the server subscribes to, nor where none was asked for", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* wire(server)
+      const was = {
+        recover: true,
+        offset: 7,
+        epoch: "gone",
+        flag: 2,
+        positioned: true,
+        recoverable: true,
+        join_leave: true
+      }
+      const [connected] = yield* client.ask({
+        id: 1,
+        connect: {
+          token: token({ user: "ada", subs: { "recovered:x": {}, "asking:x": {}, "joined:x": {} } }),
+          subs: { "recovered:x": was, "asking:x": was, "joined:x": was }
+        }
+      })
+      const { subs } = connected?.["connect"] as { readonly subs: Readonly<Record<string, object>> }
+      assert.deepInclude(subs["recovered:x"], { was_recovering: true, recoverable: true })
+      assert.doesNotHaveAnyKeys(subs["recovered:x"], ["recovered"])
+      assert.deepStrictEqual([subs["asking:x"], subs["joined:x"]], [{}, {}])
+      const [greeted] = yield* client.ask({ id: 2, subscribe: { channel: "greeted:x", flag: 3 } })
+      assert.deepInclude(greeted?.["subscribe"], { was_recovering: true })
+      const [refused] = yield* client.ask({
+        id: 3,
+        subscribe: { channel: "greeted:y", recover: true, offset: 9, epoch: "z", flag: 3 }
+      })
+      assert.deepInclude(refused?.["error"], { code: 112 })
+    }))
+})
 
 describe("what a client may read at once", () => {
   it.scoped("with more missed than recoveryLimit nothing is recovered, though all of it is kept (PROTOCOL 10.3)", () =>

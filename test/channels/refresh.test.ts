@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { unsubscribes } from "../../src/channels/ProtocolCode.js"
+import { errors, unsubscribes } from "../../src/channels/ProtocolCode.js"
 import { eventuallyEffect } from "../node/support.js"
 import {
   type Claims,
@@ -101,18 +101,22 @@ describe("who comes with what is over", () => {
       const asked = yield* Deferred.make<void>()
       yield* server.channels.register({
         matches: (channel) => channel === "closed:held",
-        subscribe: () => Effect.as(Effect.zipRight(Deferred.succeed(asked, undefined), Deferred.await(held)), {}),
+        subscribe: () =>
+          Deferred.succeed(asked, undefined).pipe(
+            Effect.zipRight(Deferred.await(held)),
+            Effect.zipRight(Effect.fail(errors.permissionDenied))
+          ),
         publish: () => Effect.succeed(Option.none())
       })
       const client = yield* online(server, { user: "ada" })
       yield* client.send({ id: 2, subscribe: { channel: "closed:held" } })
       yield* Deferred.await(asked)
-      const given = yield* Effect.fork(server.channels.subscribeUser("ada", "x", { expireAt: start + 1 }))
+      const given = yield* Effect.fork(server.channels.subscribeUser("ada", "closed:held", { expireAt: start + 1 }))
       yield* TestClock.adjust("1 second")
       yield* Deferred.succeed(held, undefined)
       yield* Fiber.join(given)
-      assert.deepStrictEqual(yield* client.next, { id: 2, subscribe: {} })
-      assert.deepStrictEqual([...(yield* server.channels.channels()).channels.keys()], ["closed:held"])
+      assert.deepStrictEqual(yield* client.next, { id: 2, error: { code: 103, message: "permission denied" } })
+      assert.deepStrictEqual([...(yield* server.channels.channels()).channels.keys()], [])
     }))
 
   it.scoped("110 is the end for the SDK", () =>

@@ -106,14 +106,11 @@ const scripted = (asked: Asked, anonymous: boolean) =>
         if (request.token !== "") return Effect.map(parse(request.token), credentials)
         return anonymous ? Effect.succeed(credentials({})) : Effect.fail(disconnects.badRequest)
       }),
-    refresh: (text, user) =>
+    // Whose it is, the session checks.
+    refresh: (text) =>
       Effect.suspend(() => {
         asked.refresh.push(text)
-        return Effect.filterOrFail(
-          Effect.map(parse(text), credentials),
-          (found) => found.user === user,
-          () => disconnects.invalidToken
-        )
+        return Effect.map(parse(text), credentials)
       }),
     subscribe: (text, { channel, user }) =>
       Effect.suspend(() => {
