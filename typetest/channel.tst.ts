@@ -33,7 +33,7 @@ describe("a definition", () => {
     expect<Channel.Send<typeof Room>>().type.toBe<{ readonly text: string }>()
     expect(Room.match("")).type.toBe<Option.Option<Id>>()
     expect(Room.name).type.toBe<(params: Id) => string>()
-    expect(Lobby).type.toBe<Channel.Channel<{}, string>>()
+    expect(Lobby).type.toBe<Channel.Channel<Readonly<Record<string, never>>, string>>()
   })
 
   test("a parameter may be any schema that is written as a string", () => {
@@ -89,6 +89,11 @@ describe("publish, subscribe, history", () => {
     void Channel.publish(Room, { id: "7" }, { _tag: "Left" })
     // @ts-expect-error Property 'id' is missing
     void Channel.publish(Room, {}, { _tag: "Left" })
+    void Channel.publish(Lobby, {}, "hi")
+    // @ts-expect-error Type 'number' is not assignable to type 'never'
+    void Channel.publish(Lobby, { id: 7 }, "hi")
+    // @ts-expect-error Argument of type 'string' is not assignable to parameter of type
+    void Channel.publish(Lobby, "lobby", "hi")
   })
 
   test("give decoded data", () => {
@@ -127,7 +132,7 @@ describe("a handler", () => {
     Channel.handler(Lobby, {
       join: ({ data, params }) => {
         expect(data).type.toBe<unknown>()
-        expect(params).type.toBe<{}>()
+        expect(params).type.toBe<Readonly<Record<string, never>>>()
         return Effect.void
       }
     })

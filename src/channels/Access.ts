@@ -15,13 +15,17 @@ import type { SubscribeParams } from "./ProtocolCommand.js"
 const namesUser = (channel: string, user: string): boolean =>
   user !== "" && channel.slice(channel.lastIndexOf("#") + 1).split(",").includes(user)
 
-/** Whether a channel is for the users alone that its name names. */
-const isUserLimited = (
+/** Whether a channel is for the users alone that its name names, and whether this is one. */
+const userLimit = (
   channel: string,
+  user: string,
   { allowUserLimitedChannels }: Namespace,
   personal: string | undefined
-): boolean =>
-  allowUserLimitedChannels && channel.includes("#") || personal !== undefined && channel.startsWith(personal)
+): { readonly isLimited: boolean; readonly isNamed: boolean } => {
+  if (allowUserLimitedChannels && channel.includes("#")) return { isLimited: true, isNamed: namesUser(channel, user) }
+  const isLimited = personal !== undefined && channel.startsWith(personal)
+  return { isLimited, isNamed: isLimited && channel === personalChannel(personal, user) }
+}
 
 /**
  * The channel of a user's own. None for a user whose id would name others, or a part of it.
@@ -61,9 +65,8 @@ export const subscribe = (
   const { client, user } = caller
   if (token !== "") return tokens.subscribe(token, { channel, user, client })
   if (channel.startsWith("$")) return Effect.fail(errors.permissionDenied)
-  const userLimited = isUserLimited(channel, namespace, personal)
-  if (userLimited && namesUser(channel, user)) return Effect.succeed({})
   if (handler !== undefined) return handler
-  if (!userLimited && allows(namespace.subscribe, user, false)) return Effect.succeed({})
+  const { isLimited, isNamed } = userLimit(channel, user, namespace, personal)
+  if (isNamed || !isLimited && allows(namespace.subscribe, user, false)) return Effect.succeed({})
   return insecure ? Effect.succeed({}) : Effect.fail(errors.permissionDenied)
 }

@@ -163,8 +163,8 @@ export const make = <
 >(
   pattern: Pattern,
   options: Options<A, AI, S, SI, J, JI> & WithParams<Pattern, P>
-): Channel<{ readonly [Name in keyof P]: Schema.Schema.Type<P[Name]> }, A, S, J> => {
-  type Params = { readonly [Name in keyof P]: Schema.Schema.Type<P[Name]> }
+): Channel<ParamsOf<Pattern, P>, A, S, J> => {
+  type Params = ParamsOf<Pattern, P>
   const shape = ChannelPattern.make(pattern)
   const schemas = (options.params ?? {}) as Readonly<Record<string, Schema.Schema.AnyNoContext>>
   const undeclared = Object.keys(schemas).find((name) => !shape.names.includes(name))
@@ -188,8 +188,9 @@ export const make = <
   const encodeName = (values: Params): Either.Either<string, ProtocolError> =>
     Either.gen(function*() {
       const texts: Array<string> = []
+      const given: Readonly<Record<string, unknown>> = values
       for (const { decode, encode, name, same } of params) {
-        const value: unknown = values[name]
+        const value = given[name]
         const text: unknown = yield* Either.mapLeft(encode(value), refused(name))
         if (typeof text !== "string") return yield* Either.left(badRequest(`${name}: it encodes to no string`))
         const again = decode(text)
@@ -208,11 +209,14 @@ export const make = <
       const texts = ChannelPattern.read(shape, name)
       if (texts === undefined) return yield* Either.left(badRequest(`the channel's name is not of the form ${pattern}`))
       const values: Record<string, unknown> = {}
-      for (const [at, { decode, encode, name }] of params.entries()) {
+      for (const [at, { decode, encode, name, same }] of params.entries()) {
         const text = texts[at]
         const value: unknown = yield* Either.mapLeft(decode(text), refused(name))
-        // Of "7" and "07" one is the name: else there would be two channels of the same parameters.
+        // Of "7" and "07" one is the name: else there would be two channels of the same parameters. And "NaN" is none.
         const canonical: unknown = yield* Either.mapLeft(encode(value), refused(name))
+        if (!same(value, yield* Either.mapLeft(decode(text), refused(name)))) {
+          return yield* Either.left(badRequest(`${name}: ${JSON.stringify(text)} is not equal to itself`))
+        }
         if (canonical !== text) {
           return yield* Either.left(
             badRequest(`${name}: expected ${JSON.stringify(canonical)}, actual ${JSON.stringify(text)}`)
@@ -238,6 +242,16 @@ export const make = <
     join: options.join === undefined ? unchecked as Codec<J> : codecOf(options.join)
   }
 }
+
+/**
+ * What a name is made of: nothing, if the pattern has no parameters.
+ *
+ * @since 1.0.0
+ * @category models
+ */
+export type ParamsOf<Pattern extends string, P> = [ChannelPattern.Names<Pattern>] extends [never]
+  ? Readonly<Record<string, never>>
+  : { readonly [Name in keyof P]: P[Name] extends Schema.Schema.AnyNoContext ? Schema.Schema.Type<P[Name]> : never }
 
 /**
  * The schemas of the parameters, if the pattern has any.

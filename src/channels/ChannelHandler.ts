@@ -3,19 +3,15 @@
  *
  * @since 1.0.0
  */
-import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
+import type * as Scope from "effect/Scope"
 import { Disconnect } from "../core/HubError.js"
-import { Signal, within } from "../core/Signal.js"
 import type { Grant } from "./Authenticator.js"
 import type { Channel } from "./ChannelDefinition.js"
 import { type Caller, Channels } from "./Channels.js"
+import * as HandlerRuntime from "./HandlerRuntime.js"
 import { errors, ProtocolError } from "./ProtocolCode.js"
 
 /**
@@ -50,6 +46,11 @@ export interface Handlers<P, A, S, J, E, R, E1, R1> {
   readonly handle?:
     | ((request: Request<P> & { readonly message: S }) => Effect.Effect<A | void, E1, R1>)
     | undefined
+  /**
+   * Whose messages `handle` gets: those of subscribers, whom `join` has let in (the default; others get error 103), or of
+   * all who are connected.
+   */
+  readonly publishers?: "subscribers" | "all" | undefined
   /** What a failure is for the client. `ProtocolError` and `Disconnect` need none. */
   readonly onError?:
     | ((error: Exclude<E | E1, ProtocolError | Disconnect>) => ProtocolError | Disconnect)
@@ -64,9 +65,6 @@ export interface Handlers<P, A, S, J, E, R, E1, R1> {
  */
 export type NeedsOnError<E> = [Exclude<E, ProtocolError | Disconnect>] extends [never] ? unknown
   : { readonly onError: {} }
-
-/** How long the layer's services wait for what runs for clients. */
-const patience = 2000
 
 /**
  * Serves the clients of a channel, for as long as the layer lives.
@@ -86,11 +84,8 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
 ): Layer.Layer<never, never, Channels | Exclude<R | R1, Scope.Scope>> =>
   Layer.scopedDiscard(Effect.gen(function*() {
     const channels = yield* Channels
-    const { handle, join, onError }: Handlers<P, A, S, J, E, R, E1, R1> = handlers
-    // What runs for a client is no part of the span that the layer was built in.
-    const context = Context.omit(Tracer.ParentSpan)(
-      (yield* Effect.context<Exclude<R | R1, Scope.Scope>>()) as Context.Context<Tracer.ParentSpan>
-    )
+    const { handle, join, onError, publishers }: Handlers<P, A, S, J, E, R, E1, R1> = handlers
+    const runtime = yield* HandlerRuntime.make<R | R1>()
 
     const onFailure = (error: E | E1 | ProtocolError): Effect.Effect<never, ProtocolError | Disconnect> =>
       error instanceof ProtocolError || error instanceof Disconnect
@@ -99,42 +94,21 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
         ? Effect.die(error)
         : Effect.suspend(() => Effect.fail(onError(error as Exclude<E | E1, ProtocolError | Disconnect>)))
 
-    let running = 0
-    const changed = new Signal()
-    const counted = <B, E2>(effect: Effect.Effect<B, E2>): Effect.Effect<B, E2> =>
-      Effect.acquireUseRelease(
-        Effect.sync(() => running++),
-        () => effect,
-        () =>
-          Effect.sync(() => {
-            running--
-            changed.notify()
-          })
-      )
-    // Added first, so that it waits when nobody is let in any more.
-    yield* Effect.addFinalizer(() => within(changed.until(() => running === 0), patience))
-
     /** Decoding is part of the effect: what a schema throws is a defect like any other. */
     const run = <B>(
       name: string,
       scope: Scope.Scope | undefined,
       effect: Effect.Effect<B, E | E1 | ProtocolError, R | R1>
     ): Effect.Effect<B, ProtocolError | Disconnect> =>
-      Effect.scopedWith((own) =>
-        effect.pipe(
-          Effect.catchAll(onFailure),
-          Effect.provide(Context.add(context, Scope.Scope, scope ?? own) as Context.Context<R | R1>)
-        )
-      ).pipe(
-        counted,
-        Effect.catchAllCause((cause) =>
-          Chunk.isEmpty(Cause.defects(cause))
-            ? Effect.failCause(cause)
-            : Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
+      Effect.catchAllCause(
+        runtime(Effect.catchAll(effect, onFailure), scope),
+        (cause) =>
+          HandlerRuntime.isFault(cause)
+            ? Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
               Effect.annotateLogs({ package: "effect-ws-hub", channel: name }),
               Effect.zipRight(Effect.fail(errors.internal))
             )
-        )
+            : Effect.failCause(cause)
       )
 
     yield* channels.register({
@@ -149,13 +123,14 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
             return (yield* join({ channel: name, params, caller, data })) ?? {}
           })
         ),
-      publish: ({ caller, channel: name, data }) =>
+      publish: ({ caller, channel: name, data, isSubscriber }) =>
         run(
           name,
           undefined,
           Effect.gen(function*() {
             if (handle === undefined) return yield* errors.permissionDenied
             const params = yield* channel.decodeName(name)
+            if (!isSubscriber && publishers !== "all") return yield* errors.permissionDenied
             const message = yield* channel.send.decode(data)
             const answer = yield* handle({ channel: name, params, caller, message })
             if (answer === undefined) return Option.none()

@@ -26,9 +26,12 @@ import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
  */
 export interface PublishOptions {
   readonly tags?: Readonly<Record<string, string>> | undefined
-  /** The same key again within five minutes publishes nothing, and gets the first one's position. */
+  /**
+   * The same key again within five minutes publishes nothing, and gets the first one's position. In a `coalesceWindow`
+   * such a publication is not joined with others, and has no position.
+   */
   readonly idempotencyKey?: string | undefined
-  /** Not kept, and without an offset. */
+  /** Not kept, and without an offset. In a `coalesceWindow` it replaces only others that skip the history. */
   readonly skipHistory?: boolean | undefined
   /**
    * A whole number above 0, of a state that the data are the whole of: if the channel's last version is not older,
@@ -97,12 +100,17 @@ interface Asked {
 export interface ChannelHandler {
   /** Whether it is for this channel. */
   readonly matches: (channel: string) => boolean
-  /** Grants or refuses a subscription that came without a token. The scope closes when that ends, or is refused. */
+  /**
+   * Grants or refuses a subscription that came without a token. The scope closes when that ends, or is refused. What else
+   * the client is subscribed to may be changed meanwhile; a change of the same channel waits until this is decided.
+   */
   readonly subscribe: (
     request: Asked & { readonly scope: Scope.Scope }
   ) => Effect.Effect<Grant, ProtocolError | Disconnect>
-  /** Says what to publish for a client's publication; none: nothing, it has been dealt with. */
-  readonly publish: (request: Asked) => Effect.Effect<Option.Option<unknown>, ProtocolError | Disconnect>
+  /** Says what to publish for a client's publication, be it subscribed or not; none: nothing, it has been dealt with. */
+  readonly publish: (
+    request: Asked & { readonly isSubscriber: boolean }
+  ) => Effect.Effect<Option.Option<unknown>, ProtocolError | Disconnect>
 }
 
 /**
@@ -158,8 +166,9 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
     options?: PublishOptions
   ) => Effect.Effect<ReadonlyArray<Either.Either<Option.Option<StreamPosition>, ProtocolError>>, ProtocolError>
   /**
-   * The publications of a channel from when the stream runs, or all after `since`. Fails with 112 if what came after
-   * `since` is no longer known, or if the reader falls more than 4096 publications behind.
+   * The publications of a channel from when the stream runs, or all after `since`, until the service ends. Fails with 112
+   * if what came after `since` is no longer known, if the reader falls more than 4096 publications behind, or if the
+   * broker lost some on the way, whether the channel has a history or not.
    */
   readonly subscribe: (
     channel: string,
@@ -207,18 +216,22 @@ export class Channels extends Context.Tag("effect-ws-hub/Channels")<Channels, {
   readonly info: Effect.Effect<InfoResult>
   /**
    * Answers calls of a method, for as long as the scope lives. The newest registration of a name answers. Interrupted
-   * when the caller's socket is gone.
+   * when the caller's socket is gone. A `Scope` that the handler requires closes when it has answered; the scope of the
+   * registration waits at its end, for two seconds, for calls that are under way.
    */
   readonly rpc: <R>(
     method: string,
     handler: (data: unknown, caller: Caller) => Effect.Effect<unknown, ProtocolError | Disconnect, R>
-  ) => Effect.Effect<void, never, R | Scope.Scope>
+  ) => Effect.Effect<void, never, Exclude<R, Scope.Scope> | Scope.Scope>
   /** Calls a method as the server API does: error 104 if nobody answers it. */
   readonly call: (method: string, data: unknown, caller?: Caller) => Effect.Effect<unknown, ProtocolError | Disconnect>
-  /** Takes what clients `send`, for as long as the scope lives. Without one, a client that sends is closed with 3508. */
+  /**
+   * Takes what clients `send`, for as long as the scope lives. Without one, a client that sends is closed with 3508.
+   * Scopes are as for `rpc`.
+   */
   readonly onMessage: <R>(
     handler: (data: unknown, caller: Caller) => Effect.Effect<void, ProtocolError | Disconnect, R>
-  ) => Effect.Effect<void, never, R | Scope.Scope>
+  ) => Effect.Effect<void, never, Exclude<R, Scope.Scope> | Scope.Scope>
   /** Sends JSON data to one client, outside of channels. Fails with 107 if it is not JSON, or more than `outboxBytes` less 1 KiB. */
   readonly send: (client: string, data: unknown) => Effect.Effect<SendResult, ProtocolError>
   /**

@@ -20,6 +20,7 @@ import type { ChannelsOptions } from "./ChannelsConfig.js"
 import * as Control from "./Control.js"
 import * as Everywhere from "./Everywhere.js"
 import * as Expiry from "./Expiry.js"
+import * as HandlerRuntime from "./HandlerRuntime.js"
 import type { Listener } from "./LocalChannel.js"
 import type { Namespace } from "./Namespace.js"
 import * as Node from "./Node.js"
@@ -35,7 +36,7 @@ import {
   spoken,
   unsubscribes
 } from "./ProtocolCode.js"
-import { isWithin, stringify } from "./ProtocolReply.js"
+import { stringify } from "./ProtocolReply.js"
 import type { Publication, StreamPosition } from "./Publication.js"
 import * as Recovery from "./Recovery.js"
 import { Session } from "./Session.js"
@@ -47,6 +48,8 @@ const unhandled = new ProtocolError({ code: 100, reason: "nobody serves the chan
 /** Who calls by the server API. */
 const server: Caller = { client: "", user: "", info: undefined, meta: undefined, connection: undefined }
 
+type Handler<A, R> = (data: unknown, caller: Caller) => Effect.Effect<A, ProtocolError | Disconnect, R>
+
 /** Publications that a reader in this process may be behind. */
 const mostUnread = 4096
 
@@ -57,7 +60,7 @@ const subscribe = (
   since: StreamPosition | undefined
 ): Effect.Effect<Stream.Stream<Publication, ProtocolError>, ProtocolError, Scope.Scope> =>
   Effect.gen(function*() {
-    const queue = yield* Queue.unbounded<Either.Either<Recovery.Live, ProtocolError>>()
+    const queue = yield* Queue.unbounded<Either.Either<Recovery.Live, ProtocolError> | "end">()
     const lost = () => queue.unsafeOffer(Either.left(errors.unrecoverablePosition))
     const listener: Listener = {
       onLive: (live) => {
@@ -66,8 +69,10 @@ const subscribe = (
         if (unread.value === mostUnread) lost()
         else queue.unsafeOffer(Either.right(live))
       },
-      onGap: lost
+      onGap: lost,
+      onEnd: () => queue.unsafeOffer("end")
     }
+    if (node.isClosed) listener.onEnd()
     // First, since a broker that fails leaves the listener there.
     yield* Effect.addFinalizer(() => node.faults.attempt("leave a channel", node.members.unlisten(channel, listener)))
     yield* Effect.mapError(node.members.listen(channel, namespace, listener), internalError)
@@ -90,6 +95,7 @@ const subscribe = (
       return Stream.succeed(publication)
     }
     const live = Stream.fromQueue(queue).pipe(
+      Stream.takeWhile((heard) => heard !== "end"),
       Stream.flatMap(Either.match({ onLeft: (error) => Stream.fail(error), onRight: follow }))
     )
     return Stream.map(Stream.concat(Stream.fromIterable(missed), live), Node.parsed)
@@ -176,10 +182,12 @@ export const make = (
         inNamespace(
           channel,
           (namespace) =>
-            Effect.map(node.history(channel, namespace, options), ({ position, publications }) => ({
-              ...position,
-              publications: publications.map(Node.parsed)
-            }))
+            options.limit !== undefined && !(Number.isSafeInteger(options.limit) && options.limit >= 0)
+              ? badRequest(`a limit is a whole number, not ${options.limit}`)
+              : Effect.map(node.history(channel, namespace, options), ({ position, publications }) => ({
+                ...position,
+                publications: publications.map(Node.parsed)
+              }))
         ),
       removeHistory: (channel) =>
         inNamespace(channel, (namespace) =>
@@ -201,6 +209,8 @@ export const make = (
       subscribeUser: (user, channel, { client, data, expireAt, info, override, recoverSince: since } = {}) =>
         inNamespace(channel, () => {
           if (Expiry.isOver({ expireAt }, node.unixTime())) return Effect.fail(errors.expired)
+          const wrong = data === undefined ? undefined : node.sizeProblem(stringify(data))
+          if (wrong !== undefined) return Effect.fail(wrong)
           const request = new Control.SubscribeUser({ user, channel, client, data, expireAt, info, override, since })
           return Everywhere.count(node, request, NodeControl.subscribe(node, request))
         }),
@@ -223,22 +233,23 @@ export const make = (
         Everywhere.everywhere(node, new Control.Info(), Effect.sync(() => NodeControl.info(node))),
         ({ missing, results }) => ({ nodes: results, missing })
       ),
-      rpc: (method, handler) =>
-        Effect.contextWithEffect((context) =>
-          node.rpcs.add({ method, run: (data, caller) => Effect.provide(handler(data, caller), context) })
+      rpc: <R>(method: string, handler: Handler<unknown, R>) =>
+        Effect.flatMap(
+          HandlerRuntime.make<R>(),
+          (run) => node.rpcs.add({ method, run: (data, caller) => run(handler(data, caller)) })
         ),
       call: (method, data, caller = server) =>
         Effect.suspend(() => node.answersCalls ? node.call(method, data, caller) : Effect.fail(errors.methodNotFound)),
-      onMessage: (handler) =>
-        Effect.contextWithEffect((context) =>
-          node.receivers.add((data, caller) => Effect.provide(handler(data, caller), context))
+      onMessage: <R>(handler: Handler<void, R>) =>
+        Effect.flatMap(
+          HandlerRuntime.make<R>(),
+          (run) => node.receivers.add((data, caller) => run(handler(data, caller)))
         ),
       send: (client, data) =>
         Effect.suspend(() => {
           const text = stringify(data)
-          if (text === undefined) return Effect.fail(notJson)
-          const most = node.hub.config.outboxBytes - 1024
-          if (!isWithin(most, text)) return Effect.fail(badRequest(`data for a client has at most ${most} bytes`))
+          const wrong = node.sizeProblem(text)
+          if (text === undefined || wrong !== undefined) return Effect.fail(wrong ?? notJson)
           const request = new Control.Send({ client, data: text })
           const here = Effect.sync(() => NodeControl.send(node, request))
           return Effect.map(Everywhere.everywhere(node, request, here, Boolean), ({ missing, results }) => ({

@@ -130,6 +130,8 @@ const begin = Effect.fnUntraced(function*(
   if (Expiry.isOver(grant, session.node.unixTime())) {
     return yield* (params.token === "" ? errors.expired : errors.tokenExpired)
   }
+  const unsayable = session.unsayable([grant])
+  if (unsayable !== undefined) return yield* unsayable
   // Only who brings tokens can bring another.
   subscription.refreshable = params.token !== ""
   // Before anything is kept for the client: what it missed may be much.
@@ -190,11 +192,19 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
   const reply = () => session.reply(replies.empty(id, "publish"))
   const handler = node.handlerOf(channel)
   if (handler !== undefined) {
-    return session.atLeisure(Effect.suspend(() => handler.publish({ channel, data, caller: session.caller }))).pipe(
+    return session.atLeisure(
+      Effect.suspend(() =>
+        handler.publish({ channel, data, caller: session.caller, isSubscriber: session.isSubscriber(channel) })
+      )
+    ).pipe(
       Effect.flatMap((instead): Handled =>
         instead._tag === "None"
           ? Effect.sync(reply)
-          : node.publisher.publish(channel, namespace, instead.value, {}, info, reply)
+          // What is wrong with the client's own data is told to the client; anything else is the application's fault.
+          : Effect.mapError(
+            node.publisher.publish(channel, namespace, instead.value, {}, info, reply),
+            (error) => error.code === errors.badRequest.code && instead.value !== data ? internalError(error) : error
+          )
       )
     )
   }

@@ -92,6 +92,8 @@ const answer = Effect.fnUntraced(function*(
   const { granted, replaced } = yield* identify(session, credentials)
   const returning = granted.filter(([{ channel }]) => subscriptions.get(channel)?.recover === true)
   const given = [credentials, ...granted.map(([, grant]) => grant)]
+  const unsayable = session.unsayable(given)
+  if (unsayable !== undefined) return yield* unsayable
   const room = session.roomFor(given, Math.max(1, returning.length))
   const prepared = yield* Effect.forEach(granted, ([subscription, grant]) => {
     const asked = subscriptions.get(subscription.channel)

@@ -17,6 +17,8 @@ import type { Subscription } from "./Subscription.js"
 export interface Listener {
   readonly onLive: (live: Live) => void
   readonly onGap: () => void
+  /** Nothing more comes: the service ends. */
+  readonly onEnd: () => void
 }
 
 /** @internal */

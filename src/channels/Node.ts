@@ -3,6 +3,7 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
@@ -17,13 +18,15 @@ import * as ChannelsConfig from "./ChannelsConfig.js"
 import { Cluster } from "./Cluster.js"
 import { Others } from "./Everywhere.js"
 import { Faults } from "./Faults.js"
+import { isFault } from "./HandlerRuntime.js"
 import { Locks } from "./Lock.js"
 import { Members } from "./Members.js"
 import * as Namespace from "./Namespace.js"
 import * as NodeControl from "./NodeControl.js"
 import { PositionCheck } from "./PositionCheck.js"
 import { Presence, type PresenceStats } from "./Presence.js"
-import { badRequest, disconnects, errors, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { badRequest, disconnects, errors, internalError, notJson, type ProtocolError } from "./ProtocolCode.js"
+import { isWithin } from "./ProtocolReply.js"
 import type { ClientInfo, Publication } from "./Publication.js"
 import { Publisher } from "./Publisher.js"
 import { Registered } from "./Registered.js"
@@ -156,6 +159,16 @@ export class Node {
     return Effect.asVoid(guarded(Effect.suspend(() => found(data, caller))))
   }
 
+  /** The error, if data for one client is no JSON, or more than an outbox holds. */
+  sizeProblem(text: string | undefined): ProtocolError | undefined {
+    const most = this.hub.config.outboxBytes - 1024
+    return text === undefined
+      ? notJson
+      : isWithin(most, text)
+      ? undefined
+      : badRequest(`data for a client has at most ${most} bytes, since outboxBytes is ${most + 1024}`)
+  }
+
   /** Everything that is due, for as long as the scope lives. */
   get ticking(): Effect.Effect<never> {
     const positions = new PositionCheck(this)
@@ -171,11 +184,14 @@ export class Node {
   }
 }
 
-/** A defect of the application's code is its own: error 100, and the log says why. */
+/** A fault of the application's code is its own: error 100, and the log says why. */
 const guarded = <A>(
   effect: Effect.Effect<A, ProtocolError | Disconnect>
 ): Effect.Effect<A, ProtocolError | Disconnect> =>
-  Effect.catchAllDefect(effect, (defect) => Effect.fail(internalError(defect)))
+  Effect.catchAllCause(
+    effect,
+    (cause) => Effect.failCause(isFault(cause) ? Cause.fail(internalError(Cause.squash(cause))) : cause)
+  )
 
 /**
  * The publications as an application reads them.
@@ -229,6 +245,7 @@ export const make = (
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => {
         node.isClosed = true
+        for (const { listeners } of node.members) for (const { onEnd } of listeners) onEnd()
         return hub.drainWhere(({ id }) => node.roster.sessions.has(id))
       })
     )

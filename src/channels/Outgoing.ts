@@ -6,8 +6,8 @@
 import * as Effect from "effect/Effect"
 import type { Connection } from "../core/Connection.js"
 import * as Frame from "../core/Frame.js"
-import { answerTooLarge, type ProtocolError } from "./ProtocolCode.js"
-import { isWithin, stringify } from "./ProtocolReply.js"
+import { answerTooLarge, internalError, type ProtocolError } from "./ProtocolCode.js"
+import { bytesOf, isWithin, stringify } from "./ProtocolReply.js"
 
 /** Nothing of what a client is told about itself may be missing: the hub's own policy may be to drop. */
 const own = { overflow: "disconnect" } as const
@@ -39,6 +39,18 @@ export abstract class Outgoing {
   roomFor(grants: ReadonlyArray<{ readonly data?: unknown }>, shares = 1): number {
     const given = grants.reduce((units, { data }) => units + (stringify(data)?.length ?? 0) * 3 + 512, 512)
     return (this.mostBytes - given) / shares
+  }
+
+  /** The error, if a reply with the data of these grants is no JSON, or more than the outbox holds. */
+  unsayable(grants: ReadonlyArray<{ readonly data?: unknown }>): ProtocolError | undefined {
+    let bytes = 0
+    for (const { data } of grants) {
+      if (data === undefined) continue
+      const text = stringify(data)
+      if (text === undefined) return internalError("the data that the application gives to the client is not JSON")
+      bytes += 512 + bytesOf(text)
+    }
+    return bytes <= this.mostBytes ? undefined : answerTooLarge
   }
 
   /** Sends a document, past the replies that wait. */

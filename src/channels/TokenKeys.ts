@@ -10,6 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { decodeProtectedHeader } from "jose/decode/protected_header"
 import { JWKSNoMatchingKey, JWKSTimeout, JWSInvalid } from "jose/errors"
 import { createRemoteJWKSet, customFetch, type FetchImplementation } from "jose/jwks/remote"
 import type { JWTVerifyGetKey } from "jose/jwt/verify"
@@ -64,6 +65,11 @@ export interface TokenKeys {
   readonly algorithms: ReadonlyArray<string>
   /** Rejects with {@link KeysUnavailable}, or because there is no such key. */
   readonly keyOf: JWTVerifyGetKey
+  /**
+   * Of a token whose signature is wrong: whether there are other keys now, with which it may be right. Rejects with
+   * {@link KeysUnavailable} while that cannot be known.
+   */
+  readonly renew: (token: string) => Promise<boolean>
 }
 
 type Key = Awaited<ReturnType<typeof importSPKI>>
@@ -186,6 +192,9 @@ const remoteKeys = (url: URL, options: KeyOptions) =>
       }
     }
     const keys = createRemoteJWKSet(url, { cacheMaxAge, cooldownDuration, [customFetch]: load })
+    const failed = (error: unknown): never => {
+      throw error instanceof JWKSTimeout ? new KeysUnavailable("The JWKS did not come in time.") : error
+    }
     const keyOf: JWTVerifyGetKey = async (header, token) => {
       const before = fetches
       try {
@@ -197,10 +206,19 @@ const remoteKeys = (url: URL, options: KeyOptions) =>
             isKnown: true
           })
         }
-        throw error instanceof JWKSTimeout ? new KeysUnavailable("The JWKS did not come in time.") : error
+        return failed(error)
       }
     }
-    return keyOf
+    /** Where a token names its key, the fetch was made when the name was not known. */
+    const renew = async (kid: string | undefined): Promise<boolean> => {
+      if (kid !== undefined) return false
+      if (keys.coolingDown) {
+        throw new KeysUnavailable("The token names no key, and the JWKS was fetched a moment ago.", { isKnown: true })
+      }
+      await keys.reload().catch(failed)
+      return true
+    }
+    return { keyOf, renew }
   })
 
 /**
@@ -246,8 +264,12 @@ export const make = (
       keyOf: (header, token) => {
         const key = keys.get(header.alg)
         if (key !== undefined) return key
-        if (remote !== undefined) return remote(header, token)
+        if (remote !== undefined) return remote.keyOf(header, token)
         throw new JWSInvalid("no key for the algorithm")
+      },
+      renew: async (token) => {
+        const { alg, kid } = decodeProtectedHeader(token)
+        return remote !== undefined && alg !== undefined && !keys.has(alg) && await remote.renew(kid)
       }
     }
   })

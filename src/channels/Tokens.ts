@@ -13,7 +13,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { JOSEError, JWTClaimValidationFailed, JWTExpired } from "jose/errors"
+import { JOSEError, JWSSignatureVerificationFailed, JWTClaimValidationFailed, JWTExpired } from "jose/errors"
 import { jwtVerify } from "jose/jwt/verify"
 import { type Disconnect, InvalidOption } from "../core/HubError.js"
 import { Authenticator, type Credentials, type Grant } from "./Authenticator.js"
@@ -135,7 +135,7 @@ export const make = (
   options: TokensOptions
 ): Effect.Effect<Authenticator["Type"], InvalidOption, Scope.Scope> =>
   Effect.gen(function*() {
-    const { algorithms, keyOf, leeway } = yield* Effect.mapError(read(options), Arr.headNonEmpty)
+    const { algorithms, keyOf, leeway, renew } = yield* Effect.mapError(read(options), Arr.headNonEmpty)
     if (options.insecure === true) {
       yield* Effect.logWarning("Clients need no token. This is for development only.")
     }
@@ -146,14 +146,22 @@ export const make = (
     const verify = (token: string): Effect.Effect<unknown, Refused | ProtocolError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Effect.tryPromise({
-          try: () =>
-            jwtVerify(token, keyOf, {
-              algorithms: [...algorithms],
-              currentDate: new Date(now),
-              clockTolerance: leeway,
-              ...(options.audience === undefined ? {} : { audience: options.audience }),
-              ...(options.issuer === undefined ? {} : { issuer: options.issuer })
-            }),
+          try: async () => {
+            const verified = () =>
+              jwtVerify(token, keyOf, {
+                algorithms: [...algorithms],
+                currentDate: new Date(now),
+                clockTolerance: leeway,
+                ...(options.audience === undefined ? {} : { audience: options.audience }),
+                ...(options.issuer === undefined ? {} : { issuer: options.issuer })
+              })
+            try {
+              return await verified()
+            } catch (error) {
+              if (error instanceof JWSSignatureVerificationFailed && await renew(token)) return verified()
+              throw error
+            }
+          },
           catch: refusal
         })).pipe(Effect.map(({ payload }) => payload))
 

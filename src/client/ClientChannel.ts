@@ -143,8 +143,8 @@ export const stream = <P, A, S, J, E = never, R = never>(
   )
 
 /**
- * Publishes a message, subscribed or not. Fails with 107 for a message that its schema refuses, and with 103 if the
- * definition lets clients publish nothing.
+ * Publishes a message. Fails with 107 for a message that its schema refuses, and with 103 if the definition lets clients
+ * publish nothing, or the server takes messages of subscribers only.
  *
  * @since 1.0.0
  * @category combinators

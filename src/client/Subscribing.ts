@@ -112,6 +112,10 @@ export class Subscriptions {
     return Effect.suspend((): Effect.Effect<SharedSubscription, SubscribeError> => {
       const { state } = this.connection
       if (state._tag === "Disconnected") return Effect.fail(state.error)
+      // Without a name the server would close the connection; of the others the SDK believes that it has them.
+      if (channel === "" || channel in Object.prototype) {
+        return Effect.fail(badRequest(`nobody can subscribe to a channel named ${JSON.stringify(channel)}`))
+      }
       const wrong = unsendable(asked.data)
       if (wrong !== undefined) return Effect.fail(badRequest(wrong))
       const existing = this.shared.get(channel)

@@ -100,6 +100,7 @@ describe("names", () => {
       left(Room.decodeName("chat:room-x")).reason,
       "bad request: id: Unable to decode \"x\" into a number"
     )
+    assert.strictEqual(left(Room.decodeName("chat:room-NaN")).reason, "bad request: id: \"NaN\" is not equal to itself")
     assert.strictEqual(left(Room.decodeName("chat:room-07")).reason, "bad request: id: expected \"7\", actual \"07\"")
     assert.deepStrictEqual(Room.match("chat:room-07"), Option.none())
     assert.strictEqual(

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Queue, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
 import type { ProtocolError } from "../../src/channels/ProtocolCode.js"
 import type { Publication, StreamPosition } from "../../src/channels/Publication.js"
 import { network, serve, type Server } from "./support.js"
@@ -49,7 +49,33 @@ const read = (
     }
   })
 
+describe("the history, in this process", () => {
+  it.scoped("is read up to a whole number of publications, or not at all", () =>
+    Effect.gen(function*() {
+      const { server } = yield* setup
+      yield* publish(server, 1, 2, 3)
+      for (const limit of [-1, 1.5, NaN, Infinity]) {
+        assert.strictEqual((yield* Effect.flip(server.channels.history(channel, { limit }))).code, 107)
+      }
+      for (const limit of [0, 2]) {
+        assert.lengthOf((yield* server.channels.history(channel, { limit })).publications, limit)
+      }
+    }))
+})
+
 describe("a channel as a stream in this process", () => {
+  it.scoped("ends when the service does, with what came before", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { heard, server } = yield* Scope.extend(setup, scope)
+      const reader = yield* Effect.fork(Stream.runCollect(server.channels.subscribe(channel)))
+      yield* heard
+      yield* publish(server, "a", "b")
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual([...yield* Fiber.join(reader)].map(({ data }) => data), ["a", "b"])
+      assert.deepStrictEqual([...yield* Stream.runCollect(server.channels.subscribe(channel))], [])
+    }))
+
   it.scoped("without `since`: what is published from then on, in order, once, and nothing from before", () =>
     Effect.gen(function*() {
       const { heard, server, told } = yield* setup

@@ -708,6 +708,35 @@ describe("JWKS", () => {
       assert.strictEqual(state.fetches, 3)
     }))
 
+  it.scoped("a key without a name is replaced by another", () =>
+    Effect.gen(function*() {
+      const date = yield* withDate
+      const { jwksUrl, state } = yield* jwks
+      const nameless = Effect.map(pair("ES256"), ({ privateKey, publicKey }) => ({
+        jwk: Effect.promise(() => Jose.exportJWK(publicKey)),
+        token: signText(privateKey, "ES256", JSON.stringify({ sub: "ada" }))
+      }))
+      const [old, young] = [yield* nameless, yield* nameless]
+      state.keys = [yield* old.jwk]
+      const service = yield* Tokens.make({ jwksUrl })
+      const [before, after] = [yield* old.token, yield* young.token]
+      assert.strictEqual(yield* user(service, before), "user ada")
+      state.keys = [yield* young.jwk]
+      // In the cooldown nobody knows whether there is another key.
+      assert.strictEqual(yield* user(service, after), "error 100")
+      assert.strictEqual(state.fetches, 1)
+      date.pass(30_000)
+      assert.strictEqual(yield* user(service, after), "user ada")
+      assert.strictEqual(state.fetches, 2)
+      assert.strictEqual(yield* user(service, before), "error 100")
+      date.pass(30_000)
+      assert.strictEqual(yield* user(service, before), "close 3500")
+      assert.strictEqual(state.fetches, 3)
+      date.pass(30_000)
+      state.status = 500
+      assert.strictEqual(yield* user(service, before), "error 100")
+    }))
+
   it.scoped("only what a fetch found out is told by the log, however many bring keys that there are not", () =>
     Effect.gen(function*() {
       const { jwksUrl, state } = yield* jwks

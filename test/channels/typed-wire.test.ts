@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import * as Channel from "../../src/channels/Channel.js"
 import { Channels } from "../../src/channels/Channels.js"
 import { ProtocolError } from "../../src/channels/ProtocolCode.js"
+import { eventuallyEffect } from "../node/support.js"
 import { call, open, type Sdk, serve, user } from "./support.js"
 
 const Room = Channel.make("typed:room-{id}", {
@@ -109,10 +110,59 @@ describe("a typed channel over a socket", () => {
       assert.deepStrictEqual(yield* eve.next("disconnected"), { code: 4501, reason: "not you" })
     }))
 
+  it.scopedLive("takes messages of those alone whom it has let in, unless it is for all", () =>
+    Effect.gen(function*() {
+      const { server } = yield* rooms
+      const heard: Array<string> = []
+      const Box = Channel.make("typed:box", { receive: Schema.String, send: Schema.String })
+      yield* Layer.build(
+        Channel.handler(Box, {
+          join: () => new ProtocolError({ code: 403, reason: "nobody listens", temporary: false }),
+          handle: ({ caller, message }) => Effect.sync(() => void heard.push(`${caller.user}: ${message}`)),
+          publishers: "all"
+        })
+      ).pipe(Effect.provideService(Channels, server.channels))
+      const [ada, eve] = [yield* user(server, "ada"), yield* user(server, "eve")]
+      const sub = yield* ada.subscribe("typed:room-1", { data: { nick: "a" } })
+      const banned = eve.sub("typed:room-1", { data: { nick: "mallory" } })
+      assert.strictEqual((yield* banned.next("unsubscribed")).code, 403)
+      const say = { _tag: "Say", text: "spam" }
+      assert.strictEqual((yield* refused(eve, "typed:room-1", say)).code, 103)
+      yield* call(() => ada.client.publish("typed:room-1", { _tag: "Say", text: "hello" }))
+      assert.deepStrictEqual(yield* sub.data(1), [{ _tag: "Said", by: "ada", text: "hello" }])
+      yield* server.channels.unsubscribe("ada", "typed:room-1")
+      yield* sub.next("unsubscribed")
+      assert.strictEqual((yield* refused(ada, "typed:room-1", say)).code, 103)
+      yield* call(() => eve.client.publish("typed:box", "a letter"))
+      assert.deepStrictEqual(heard, ["eve: a letter"])
+    }))
+
+  it.scopedLive("decides about channels that are named for users, too", () =>
+    Effect.gen(function*() {
+      const server = yield* serve({ namespaces: { talk: { allowUserLimitedChannels: true } }, personalChannel: {} })
+      const Talk = Channel.make("talk:#{a},{b}", {
+        params: { a: Schema.String, b: Schema.String },
+        receive: Schema.String,
+        join: Schema.Struct({ nick: Schema.NonEmptyString })
+      })
+      yield* Layer.build(
+        Channel.handler(Talk, {
+          join: () => new ProtocolError({ code: 403, reason: "closed", temporary: false })
+        })
+      ).pipe(Effect.provideService(Channels, server.channels))
+      const ada = yield* user(server, "ada")
+      const code = (data: unknown) =>
+        Effect.map(ada.sub("talk:#ada,bob", { data }).next("unsubscribed"), ({ code }) => code)
+      assert.strictEqual(yield* code({ nick: "a" }), 403)
+      ada.client.removeSubscription(ada.client.getSubscription("talk:#ada,bob"))
+      assert.strictEqual(yield* code(undefined), 107)
+    }))
+
   it.scopedLive("interrupts `handle` when its connection's scope closes, and nobody else's", () =>
     Effect.gen(function*() {
       const { ends, server, waits } = yield* rooms
       const [ada, bob] = [yield* user(server, "ada"), yield* user(server, "bob")]
+      for (const one of [ada, bob]) yield* one.subscribe("typed:room-1", { data: { nick: "a" } })
       for (const { client } of [ada, bob]) {
         // Never answered: the SDK rejects it when the connection ends.
         const answer = yield* Effect.fork(Effect.exit(call(() => client.publish("typed:room-1", { _tag: "Wait" }))))
@@ -121,7 +171,7 @@ describe("a typed channel over a socket", () => {
       }
       ada.client.disconnect()
       assert.isTrue(Exit.isInterrupted(yield* Queue.take(ends)))
-      assert.strictEqual(yield* server.hub.size, 1)
+      yield* eventuallyEffect(Effect.map(server.hub.size, (size) => size === 1))
       assert.strictEqual(yield* Queue.size(ends), 0)
       yield* server.hub.drain
       assert.isTrue(Exit.isInterrupted(yield* Queue.take(ends)))

@@ -43,6 +43,18 @@ describe("a subscription", () => {
       assert.deepStrictEqual(yield* data(subscription, 2), [3, 4])
     }))
 
+  it.scopedLive("has a name: with none, or one that the SDK takes for its own, it fails, and the client goes on", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const client = yield* open(server)
+      for (const name of ["", "__proto__", "constructor", "toString"]) {
+        const error = yield* Effect.flip(client.subscribe(name))
+        assert.deepInclude(error, { _tag: "ProtocolError", code: 107 })
+        assert.include(error.message, JSON.stringify(name))
+      }
+      yield* client.subscribe("kept:x")
+    }))
+
   it.scopedLive("reads history and presence, and hears who comes and goes", () =>
     Effect.gen(function*() {
       const server = yield* serve()

@@ -20,7 +20,12 @@ export class Recording extends Context.Tag("test/Recording")<Recording, {
   readonly handlers: ReadonlyArray<ChannelHandler>
   /** As a client, with the newest handler that matches; 103 if there is none. */
   readonly join: (channel: string, data?: unknown, caller?: Caller) => Answer<Grant>
-  readonly send: (channel: string, data: unknown, caller?: Caller) => Answer<Option.Option<unknown>>
+  readonly send: (
+    channel: string,
+    data: unknown,
+    caller?: Caller,
+    isSubscriber?: boolean
+  ) => Answer<Option.Option<unknown>>
 }>() {}
 
 export const ada: Caller = { client: "c1", user: "ada", info: undefined, meta: undefined, connection: undefined }
@@ -50,8 +55,8 @@ export const layer: Layer.Layer<Channels | Recording> = Layer.effectContext(Effe
         Effect.all([find(channel), Scope.make()]),
         ([handler, scope]) => handler.subscribe({ channel, data, caller, scope })
       ),
-    send: (channel, data, caller = ada) =>
-      Effect.flatMap(find(channel), (handler) => handler.publish({ channel, data, caller }))
+    send: (channel, data, caller = ada, isSubscriber = true) =>
+      Effect.flatMap(find(channel), (handler) => handler.publish({ channel, data, caller, isSubscriber }))
   })
 
   const channels = Channels.of({
