@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 
 interface Turn {
   wake: () => void
+  /** It is done, or was given up. */
+  isOver: boolean
 }
 
-const nobody: ReadonlySet<Turn> = new Set()
+const nobody: Array<Turn> = []
 
 /**
  * A semaphore of one permit that is fair, wakes one fiber at a time, and loses no permit to an interrupt: Effect's own
@@ -21,23 +23,31 @@ const nobody: ReadonlySet<Turn> = new Set()
  */
 export class Lock {
   private isHeld = false
-  /** In their order. Most locks are never waited for. */
-  private waiting: Set<Turn> | undefined = undefined
+  /** In their order; those before `head` are over. Most locks are never waited for. */
+  private waiting = nobody
+  private head = 0
 
-  private isNext(turn: Turn): boolean {
-    if (this.isHeld) return false
-    for (const first of this.waiting ?? nobody) return first === turn
-    return false
+  private get next(): Turn | undefined {
+    while (this.waiting[this.head]?.isOver === true) this.head++
+    if (this.head >= 1024) {
+      this.waiting = this.waiting.slice(this.head)
+      this.head = 0
+    }
+    const found = this.waiting[this.head]
+    if (found === undefined) {
+      this.waiting = nobody
+      this.head = 0
+    }
+    return found
   }
 
   private wakeNext(): void {
-    if (this.isHeld) return
-    for (const first of this.waiting ?? nobody) return first.wake()
+    if (!this.isHeld) this.next?.wake()
   }
 
   /** Whether nobody has it, or waits for it. */
   get isFree(): boolean {
-    return !this.isHeld && this.waiting === undefined
+    return !this.isHeld && this.next === undefined
   }
 
   private take(): boolean {
@@ -46,14 +56,9 @@ export class Lock {
   }
 
   private takeAs(turn: Turn): boolean {
-    if (!this.isNext(turn)) return false
-    this.leave(turn)
+    if (this.isHeld || this.next !== turn) return false
+    turn.isOver = true
     return this.isHeld = true
-  }
-
-  private leave(turn: Turn): void {
-    this.waiting?.delete(turn)
-    if (this.waiting?.size === 0) this.waiting = undefined
   }
 
   private get release(): Effect.Effect<void> {
@@ -68,11 +73,12 @@ export class Lock {
     return Effect.uninterruptibleMask((restore) => {
       const locked = Effect.ensuring(restore(effect), this.release)
       if (this.take()) return locked
-      const turn: Turn = { wake: () => {} }
-      this.waiting = (this.waiting ?? new Set()).add(turn)
+      const turn: Turn = { wake: () => {}, isOver: false }
+      if (this.waiting === nobody) this.waiting = []
+      this.waiting.push(turn)
       const woken = Effect.async<void>((resume) => {
         turn.wake = () => resume(Effect.void)
-        if (this.isNext(turn)) turn.wake()
+        if (!this.isHeld && this.next === turn) turn.wake()
       })
       const waited = Effect.whileLoop({
         while: () => !this.takeAs(turn),
@@ -80,7 +86,7 @@ export class Lock {
         step: () => {}
       })
       const givenUp = Effect.sync(() => {
-        this.leave(turn)
+        turn.isOver = true
         this.wakeNext()
       })
       return Effect.zipRight(Effect.onInterrupt(waited, () => givenUp), locked)

@@ -61,13 +61,13 @@ describe("a lock", () => {
     Effect.gen(function*() {
       const lock = new Lock()
       const done: Array<number> = []
-      // If each release woke all, this would be a billion times.
+      // If each release woke all, or looked at all, this would be billions of times.
       yield* Effect.forEach(
-        Array.from({ length: 20_000 }, (_, n) => n),
+        Array.from({ length: 50_000 }, (_, n) => n),
         (n) => lock.with(Effect.zipRight(Effect.yieldNow(), Effect.sync(() => done.push(n)))),
         { concurrency: "unbounded", discard: true }
       )
-      assert.deepStrictEqual(done, Array.from({ length: 20_000 }, (_, n) => n))
+      assert.deepStrictEqual(done, Array.from({ length: 50_000 }, (_, n) => n))
     }))
 
   it.effect("of names: each has its own, for as long as it is of use", () =>
