@@ -32,7 +32,7 @@ export const channels: ReadonlyArray<Mutation> = [
   {
     of: "channels",
     what: "publications of any size are taken",
-    old: "return isWithin(this.mostBytes - units * 6, data)",
+    old: "return isWithin(this.mostBytes - beside, data)",
     new: "return data !== undefined",
     file: large,
     test: "is refused by 107 as a publication, and the most that is taken arrives"
@@ -92,14 +92,6 @@ export const channels: ReadonlyArray<Mutation> = [
     new: "Frame.make(document)",
     file: options,
     test: "drops nothing that a client is told about itself: it is closed with 3008"
-  },
-  {
-    of: "channels",
-    what: "presence that falls due while a command takes its time closes the client",
-    old: "return this.lock.ifFree(effect, Effect.sync(otherwise))",
-    new: "return Effect.zipRight(Effect.void, otherwise === undefined ? effect : this.change(effect))",
-    file: options,
-    test: "is renewed when a command that takes its time has ended: that closes nobody"
   },
   {
     of: "channels",
