@@ -62,7 +62,7 @@ describe("while it is decided whether a client may subscribe", () => {
 
   it.scoped("another channel's gap is told, its end comes, and its presence is renewed", () =>
     Effect.gen(function*() {
-      const server = yield* serve({ presenceInterval: "2 seconds", presenceTtl: "3 seconds" })
+      const server = yield* serve({ presenceInterval: "2 seconds", presenceTtl: "3 seconds", expiredDelay: "1 second" })
       const room = yield* deciding(server)
       const client = yield* online(server, { user: "ada" })
       const own = token({ user: "ada", channel: "x", expireAt: inSeconds(100), grant: { expireAt: 5 } })
@@ -90,6 +90,7 @@ describe("while it is decided whether a client may subscribe", () => {
         yield* eventuallyEffect(Effect.orDie(present))
       }
       assert.isAtLeast(reads, 8)
+      assert.deepInclude(yield* client.next, { push: { channel: "x", unsubscribe: { code: 2501, reason: "expired" } } })
       yield* room.open
     }))
 
@@ -246,6 +247,37 @@ describe("before a client has connected", () => {
       assert.containsAllKeys(yield* client.next, ["id", "connect"])
       assert.isTrue((yield* server.channels.send(id, "now")).sent)
       assert.deepStrictEqual(yield* client.next, { push: { message: { data: "now" } } })
+    }))
+})
+
+describe("a client that is connecting", () => {
+  it.scoped("is unsubscribed, and subscribed, once it has connected", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const [begun, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      server.faults.before = (operation) =>
+        operation === "history"
+          ? Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))
+          : Effect.void
+      const client = yield* wire(server)
+      const subs = { x: {}, "recovered:x": {} }
+      yield* client.send({ id: 1, connect: { token: token({ user: "ada", subs }) } })
+      yield* Deferred.await(begun)
+      const changes = yield* Effect.fork(Effect.all([
+        server.channels.unsubscribe("ada", "x"),
+        server.channels.subscribeUser("ada", "y")
+      ], { concurrency: "unbounded" }))
+      yield* TestClock.adjust("4 seconds")
+      yield* Deferred.succeed(gate, undefined)
+      const [taken, given] = yield* Fiber.join(changes)
+      assert.deepStrictEqual([taken.count, given.count], [1, 1])
+      const [connected, ...pushes] = yield* client.take(3)
+      assert.hasAllKeys((connected?.["connect"] as { readonly subs: object }).subs, ["x", "recovered:x"])
+      assert.sameDeepMembers(pushes, [
+        { push: { channel: "x", unsubscribe: { code: 2000, reason: "server unsubscribe" } } },
+        { push: { channel: "y", subscribe: {} } }
+      ])
+      assert.sameMembers([...(yield* server.channels.channels()).channels.keys()], ["recovered:x", "y"])
     }))
 })
 

@@ -4,6 +4,14 @@ import type { Mutation } from "./mutation.js"
 export const handlers: ReadonlyArray<Mutation> = [
   {
     of: "channels",
+    what: "a client is changed though it is still connecting",
+    old: "return Effect.suspend(() => this.gate.isFree ? this.ifFree(channel, effect, whenFree) : whenFree)",
+    new: "return this.ifFree(channel, effect, this.gate.isFree ? whenFree : effect)",
+    file: "test/channels/side-by-side.test.ts",
+    test: "is unsubscribed, and subscribed, once it has connected"
+  },
+  {
+    of: "channels",
     what: "a lock is had by who comes, though others wait",
     old: "return !this.isHeld && this.next === undefined",
     new: "return !this.isHeld",
