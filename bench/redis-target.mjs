@@ -5,7 +5,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { Authenticator, Channels, ChannelsLive, Hub, NodeGuard, NodeUpgrade, ProtocolCode } from "../dist/index.js"
-import { Redis } from "../dist/redis/index.js"
+import { Redis, RedisConnection } from "../dist/redis/index.js"
 
 const [port, url] = process.argv.slice(2)
 
@@ -25,12 +25,17 @@ const kept = { ...open, historySize: 100, historyTtl: "5 minutes", forceRecovery
 
 const Protocol = NodeUpgrade.layerGuard("/connection/websocket", Channels.mount).pipe(
   Layer.provide(ChannelsLive.layer({ withoutNamespace: open, namespaces: { kept } })),
-  Layer.provide([Anonymous, Redis.layer({ url })])
+  Layer.provide(Anonymous)
 )
 
-const Ready = Layer.effectDiscard(Effect.sync(() => process.stdout.write("ready\n")))
+const Ready = Layer.effectDiscard(Effect.gen(function*() {
+  const redis = yield* RedisConnection.RedisConnection
+  yield* redis.connected
+  process.stdout.write("ready\n")
+}))
 
 const Main = Layer.provideMerge(Ready, Protocol).pipe(
+  Layer.provide(Redis.layer({ url })),
   Layer.provide(Hub.layer({ connections: 20_000, messagesPerSecond: 1_000_000 })),
   Layer.provide(NodeGuard.layer({ host: "127.0.0.1", port: Number(port) }))
 )

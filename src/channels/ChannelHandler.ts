@@ -11,6 +11,7 @@ import { Disconnect } from "../core/HubError.js"
 import type { Grant } from "./Authenticator.js"
 import type { Channel } from "./ChannelDefinition.js"
 import { type Caller, Channels } from "./Channels.js"
+import { isFault } from "./Faults.js"
 import * as HandlerRuntime from "./HandlerRuntime.js"
 import { errors, ProtocolError } from "./ProtocolCode.js"
 
@@ -103,7 +104,7 @@ export const handler = <P, A, S, J, E = never, R = never, E1 = never, R1 = never
       Effect.catchAllCause(
         runtime(Effect.catchAll(effect, onFailure), scope),
         (cause) =>
-          HandlerRuntime.isFault(cause)
+          isFault(cause)
             ? Effect.logError("The handler of a channel failed; the client gets error 100", cause).pipe(
               Effect.annotateLogs({ package: "effect-ws-hub", channel: name }),
               Effect.zipRight(Effect.fail(errors.internal))

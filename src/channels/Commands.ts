@@ -12,6 +12,7 @@ import * as Tracer from "effect/Tracer"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Grant } from "./Authenticator.js"
+import type { ChannelHandler } from "./Channels.js"
 import * as Connecting from "./Connecting.js"
 import * as Expiry from "./Expiry.js"
 import type { Namespace } from "./Namespace.js"
@@ -178,9 +179,36 @@ const unsubscribe = (session: Session, { channel, id }: Of<"unsubscribe">): Hand
     return Effect.map(released, () => session.reply(replies.empty(id, "unsubscribe")))
   })
 
+/** By a handler of the application, which decides what is published, if anything. */
+const publishBy = (
+  handler: ChannelHandler,
+  session: Session,
+  { channel, data, id }: Of<"publish">,
+  namespace: Namespace
+): Handled => {
+  const { node } = session
+  const info = session.infoIn(session.subscriptions.get(channel))
+  const reply = () => session.reply(replies.empty(id, "publish"))
+  return session.atLeisure(
+    Effect.suspend(() =>
+      handler.publish({ channel, data, caller: session.caller, isSubscriber: session.isSubscriber(channel) })
+    )
+  ).pipe(
+    Effect.flatMap((instead): Handled =>
+      instead._tag === "None"
+        ? Effect.sync(reply)
+        // What is wrong with the client's own data is told to the client; anything else is the application's fault.
+        : Effect.mapError(
+          node.publisher.publish(channel, namespace, instead.value, {}, info, reply),
+          (error) => error.code === errors.badRequest.code && instead.value !== data ? internalError(error) : error
+        )
+    )
+  )
+}
+
 /** Decides at once and in few steps, since it is what clients do most: it runs when the command is handled. */
 const publish = (session: Session, command: Of<"publish">): Handled => {
-  const { channel, data, id } = command
+  const { channel, data } = command
   const { node } = session
   const found = node.namespaceOf(channel)
   if (Either.isLeft(found)) return Effect.fail(found.left)
@@ -188,39 +216,29 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
   if (data === undefined) return Effect.fail(badRequest("a publication has data"))
   const limited = session.limit("publish", namespace)
   if (limited !== undefined) return Effect.fail(limited)
-  const info = session.infoIn(session.subscriptions.get(channel))
-  const reply = () => session.reply(replies.empty(id, "publish"))
   const handler = node.handlerOf(channel)
-  if (handler !== undefined) {
-    return session.atLeisure(
-      Effect.suspend(() =>
-        handler.publish({ channel, data, caller: session.caller, isSubscriber: session.isSubscriber(channel) })
-      )
-    ).pipe(
-      Effect.flatMap((instead): Handled =>
-        instead._tag === "None"
-          ? Effect.sync(reply)
-          // What is wrong with the client's own data is told to the client; anything else is the application's fault.
-          : Effect.mapError(
-            node.publisher.publish(channel, namespace, instead.value, {}, info, reply),
-            (error) => error.code === errors.badRequest.code && instead.value !== data ? internalError(error) : error
-          )
-      )
-    )
-  }
-  if (!session.may("publish", namespace, session.isSubscriber(channel))) return Effect.fail(errors.permissionDenied)
+  if (handler !== undefined) return publishBy(handler, session, command, namespace)
+  const subscription = session.subscriptions.get(channel)
+  if (!session.may("publish", namespace, subscription?.status === "Live")) return Effect.fail(errors.permissionDenied)
+  const info = session.infoIn(subscription)
   const { publications } = session
-  if (publications === undefined || namespace.coalesceWindow > 0) {
-    return node.publisher.publish(channel, namespace, data, {}, info, reply)
-  }
-  return node.publisher.together(
-    channel,
-    namespace,
-    data,
-    info,
-    publications,
-    (error) => error === undefined ? replies.empty(id, "publish") : session.refusal(command, error)
-  )
+  return publications === undefined || namespace.coalesceWindow > 0
+    ? node.publisher.publish(
+      channel,
+      namespace,
+      data,
+      {},
+      info,
+      () => session.reply(replies.empty(command.id, "publish"))
+    )
+    : node.publisher.together(
+      channel,
+      namespace,
+      data,
+      info,
+      publications,
+      (error) => error === undefined ? replies.empty(command.id, "publish") : session.refusal(command, error)
+    )
 }
 
 const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>

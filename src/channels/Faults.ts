@@ -10,6 +10,14 @@ import { BrokerError } from "./Broker.js"
 import type { ProtocolError } from "./ProtocolCode.js"
 import { KeysUnavailable } from "./TokenKeys.js"
 
+/**
+ * Why code of the application has ended that should not have: with a defect, or since it waited for what was interrupted.
+ * Who is interrupted himself does not come to ask.
+ *
+ * @internal
+ */
+export const isFault = (cause: Cause.Cause<unknown>): boolean => Cause.isDie(cause) || Cause.isInterruptedOnly(cause)
+
 const isExpected = (cause: unknown): boolean => cause instanceof BrokerError || cause instanceof KeysUnavailable
 
 /** As a `Cause`, what is wrong has its stack and its own causes in the log, whatever the format. */

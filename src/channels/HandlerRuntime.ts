@@ -3,7 +3,6 @@
  *
  * @since 1.0.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
@@ -50,11 +49,3 @@ export const make = <R>(): Effect.Effect<Run<R>, never, Exclude<R, Scope.Scope> 
         () => done
       )
   })
-
-/**
- * Why code of the application has ended that should not have: with a defect, or since it waited for what was interrupted.
- * Who is interrupted himself does not come to ask.
- *
- * @internal
- */
-export const isFault = (cause: Cause.Cause<unknown>): boolean => Cause.isDie(cause) || Cause.isInterruptedOnly(cause)

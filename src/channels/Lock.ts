@@ -27,7 +27,8 @@ export class Lock {
   private waiting = nobody
   private head = 0
 
-  private get next(): Turn | undefined {
+  /** Who is next. Those who gave up before him are forgotten. */
+  private findNext(): Turn | undefined {
     while (this.waiting[this.head]?.isOver === true) this.head++
     if (this.head >= 1024) {
       this.waiting = this.waiting.slice(this.head)
@@ -42,12 +43,12 @@ export class Lock {
   }
 
   private wakeNext(): void {
-    if (!this.isHeld) this.next?.wake()
+    if (!this.isHeld) this.findNext()?.wake()
   }
 
   /** Whether nobody has it, or waits for it. */
   get isFree(): boolean {
-    return !this.isHeld && this.next === undefined
+    return !this.isHeld && this.findNext() === undefined
   }
 
   private take(): boolean {
@@ -56,7 +57,7 @@ export class Lock {
   }
 
   private takeAs(turn: Turn): boolean {
-    if (this.isHeld || this.next !== turn) return false
+    if (this.isHeld || this.findNext() !== turn) return false
     turn.isOver = true
     return this.isHeld = true
   }
@@ -78,7 +79,7 @@ export class Lock {
       this.waiting.push(turn)
       const woken = Effect.async<void>((resume) => {
         turn.wake = () => resume(Effect.void)
-        if (!this.isHeld && this.next === turn) turn.wake()
+        if (!this.isHeld && this.findNext() === turn) turn.wake()
       })
       const waited = Effect.whileLoop({
         while: () => !this.takeAs(turn),
@@ -99,7 +100,7 @@ export class Lock {
  *
  * @internal
  */
-export const within = <A, E, R>(
+export const beginWithin = <A, E, R>(
   locked: (effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
   effect: Effect.Effect<A, E, R>,
   patience: Duration.DurationInput,

@@ -6,6 +6,7 @@
 import type { PresenceStats } from "./Presence.js"
 import type { ProtocolError, Unsubscribe } from "./ProtocolCode.js"
 import type { ClientInfo, Publication, StreamPosition } from "./Publication.js"
+import { remembered } from "./Remembered.js"
 
 /**
  * The JSON text of a value, or `undefined` for what is none: functions, symbols, circles, too deep a nesting.
@@ -69,15 +70,19 @@ const braces = (members: string): string => `{${members.slice(1)}}`
 
 const list = (key: string, items: ReadonlyArray<string>): string => `,"${key}":[${items.join(",")}]`
 
-const clientInfo = (info: ClientInfo): string =>
+const clientInfo = remembered((info: ClientInfo): string =>
   `{"user":${JSON.stringify(info.user)},"client":${JSON.stringify(info.client)}${
     member("conn_info", stringify(info.connInfo))
   }${member("chan_info", stringify(info.chanInfo))}}`
+)
 
-const publication = ({ data, info, offset, tags }: Publication<string>): string =>
-  `{"data":${data}${info === undefined ? "" : `,"info":${clientInfo(info)}`}${numberMember("offset", offset)}${
-    tags === undefined ? "" : member("tags", stringify(tags))
-  }}`
+const infoMember = remembered((info: ClientInfo | undefined): string => member("info", info && clientInfo(info)))
+
+/** What follows the data. */
+const beside = ({ info, offset, tags }: Publication<string>): string =>
+  `${infoMember(info)}${numberMember("offset", offset)}${tags === undefined ? "" : member("tags", stringify(tags))}`
+
+const publication = (value: Publication<string>): string => `{"data":${value.data}${beside(value)}}`
 
 /**
  * Whether these publications have so many bytes in a reply, or fewer.
@@ -87,7 +92,9 @@ const publication = ({ data, info, offset, tags }: Publication<string>): string 
 export const areWithin = (bytes: number, publications: ReadonlyArray<Publication<string>>): boolean =>
   isWithin(bytes, publications.map(publication).join(","))
 
-const push = (channel: string, body: string): string => `{"push":{"channel":${JSON.stringify(channel)},${body}}}`
+const addressed = remembered((channel: string): string => `{"push":{"channel":${JSON.stringify(channel)},`)
+
+const push = (channel: string, body: string): string => `${addressed(channel)}${body}}}`
 
 /**
  * What the server says of its own accord.
@@ -96,7 +103,9 @@ const push = (channel: string, body: string): string => `{"push":{"channel":${JS
  * @category constructors
  */
 export const pushes = {
-  publication: (channel: string, value: Publication<string>) => push(channel, `"pub":${publication(value)}`),
+  publication: (channel: string, value: Publication<string>) => 
+    // The most frequent of all documents: each piece that is put together first is a text of its own.
+    `${addressed(channel)}"pub":{"data":${value.data}${beside(value)}}}}`,
   join: (channel: string, info: ClientInfo) => push(channel, `"join":{"info":${clientInfo(info)}}`),
   leave: (channel: string, info: ClientInfo) => push(channel, `"leave":{"info":${clientInfo(info)}}`),
   unsubscribe: (channel: string, { code, reason }: Unsubscribe) =>

@@ -15,7 +15,7 @@ import type { Caller } from "./Channels.js"
 import * as Commands from "./Commands.js"
 import * as Connecting from "./Connecting.js"
 import { Heartbeat } from "./Heartbeat.js"
-import { Lock, within } from "./Lock.js"
+import { beginWithin, Lock } from "./Lock.js"
 import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
 import { Outgoing } from "./Outgoing.js"
@@ -53,6 +53,8 @@ export class Session extends Outgoing {
   /** Held while the client connects. */
   private readonly gate = new Lock()
   private underWay: UnderWay | undefined = undefined
+  /** What others were told of it last. */
+  private said: ClientInfo | undefined = undefined
   /** A message is being handled: what the client sent behind it is not read yet, a pong included. */
   private isBusy = false
 
@@ -84,7 +86,12 @@ export class Session extends Outgoing {
 
   /** How others in a channel see it. */
   infoIn(subscription: Subscription | undefined): ClientInfo {
-    return { user: this.user, client: this.client, connInfo: this.credentials.info, chanInfo: subscription?.info }
+    const { client, credentials: { info: connInfo }, user } = this
+    const chanInfo = subscription?.info
+    const { said } = this
+    return said?.connInfo === connInfo && said?.chanInfo === chanInfo && said?.client === client && said.user === user
+      ? said
+      : this.said = { user, client, connInfo, chanInfo }
   }
 
   /** From here on it does not count among its user's. */
@@ -190,7 +197,7 @@ export class Session extends Outgoing {
       const alone = this.exclusively(channel, change)
       return this.gate.isFree ? alone : this.gate.with(alone)
     }
-    const whenFree = within(locked, effect, patience, Effect.sync(() => this.close(disconnects.internal)))
+    const whenFree = beginWithin(locked, effect, patience, Effect.sync(() => this.close(disconnects.internal)))
     return Effect.suspend(() => this.gate.isFree ? this.ifFree(channel, effect, whenFree) : whenFree)
   }
 

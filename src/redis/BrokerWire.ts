@@ -9,6 +9,7 @@
  */
 import type { BrokerEvent, BrokerPublish } from "../channels/Broker.js"
 import type { ClientInfo, Publication } from "../channels/Publication.js"
+import { remembered } from "../channels/Remembered.js"
 
 /**
  * Between payloads: JSON never has it as it is.
@@ -17,16 +18,19 @@ import type { ClientInfo, Publication } from "../channels/Publication.js"
  */
 export const separator = "\u001e"
 
-/** @internal */
-export const encodePayload = ({ data, info, tags }: BrokerPublish): string =>
-  info === undefined && tags === undefined ? `\n${data}` : `${JSON.stringify({ i: info, t: tags })}\n${data}`
-
 interface Header {
   readonly i?: ClientInfo | undefined
   readonly t?: Readonly<Record<string, string>> | undefined
 }
 
-const noHeader: Header = {}
+/** Of publications without tags. */
+const headerOf = remembered((info: ClientInfo | undefined): string => info === undefined ? "" : JSON.stringify({ i: info }))
+
+/** @internal */
+export const encodePayload = ({ data, info, tags }: BrokerPublish): string =>
+  `${tags === undefined ? headerOf(info) : JSON.stringify({ i: info, t: tags })}\n${data}`
+
+const header = remembered((text: string): Header => text === "" ? {} : JSON.parse(text))
 
 /**
  * Reads the payload that begins at `from`. What a node wrote is trusted.
@@ -36,8 +40,8 @@ const noHeader: Header = {}
 export const decodePayload = (text: string, from: number, offset: number, to?: number): Publication<string> => {
   const end = text.indexOf("\n", from)
   if (end < 0) throw new Error("A payload without a header")
-  const header: Header = end === from ? noHeader : JSON.parse(text.slice(from, end))
-  return { data: text.slice(end + 1, to), info: header.i, offset, tags: header.t }
+  const { i, t } = header(text.slice(from, end))
+  return { data: text.slice(end + 1, to), info: i, offset, tags: t }
 }
 
 /**

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import * as fc from "fast-check"
-import { Lock, Locks, within } from "../../src/channels/Lock.js"
+import { beginWithin, Lock, Locks } from "../../src/channels/Lock.js"
 
 describe("a lock", () => {
   it.effect("is had by one at a time, in the order of who asked, whoever is interrupted", () =>
@@ -106,12 +106,12 @@ describe("a lock", () => {
       const lock = new Lock()
       const locked = <A, E, R>(effect: Effect.Effect<A, E, R>) => lock.with(effect)
       const slow = Effect.as(Effect.sleep(50), "done")
-      assert.strictEqual(yield* within(locked, slow, 10, Effect.succeed("late")), "done")
+      assert.strictEqual(yield* beginWithin(locked, slow, 10, Effect.succeed("late")), "done")
       const gate = yield* Deferred.make<void>()
       const held = yield* Effect.fork(lock.with(Deferred.await(gate)))
       yield* Effect.yieldNow()
       assert.isFalse(lock.isFree)
-      assert.strictEqual(yield* within(locked, Effect.die("begun"), 10, Effect.succeed("late")), "late")
+      assert.strictEqual(yield* beginWithin(locked, Effect.die("begun"), 10, Effect.succeed("late")), "late")
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(held)
       assert.isTrue(lock.isFree)

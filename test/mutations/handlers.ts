@@ -13,7 +13,7 @@ export const handlers: ReadonlyArray<Mutation> = [
   {
     of: "channels",
     what: "a lock is had by who comes, though others wait",
-    old: "return !this.isHeld && this.next === undefined",
+    old: "return !this.isHeld && this.findNext() === undefined",
     new: "return !this.isHeld",
     file: "test/channels/lock.test.ts",
     test: "is had by one at a time, in the order of who asked, whoever is interrupted"

@@ -222,6 +222,44 @@ describe.skipIf(!isRedisInstalled)("faults of Redis", () => {
       yield* server.signal("SIGCONT")
     }))
 
+  it.scopedLive("takes no writes for a while, as at a planned failover: they end in time, and no offset is given twice", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer()
+      const { broker, events, redis } = yield* makeNode({ url: server.url, commandTimeout: 200, pingInterval: 20 })
+      yield* redis.connected
+      yield* broker.subscribe("a")
+      yield* broker.publish("a", { data: "1", stream, idempotencyKey: "1" })
+      yield* server.cli("CLIENT", "PAUSE", "600000", "WRITE")
+      const late = broker.publish("a", { data: "2", stream, idempotencyKey: "2" })
+      assert.match((yield* Effect.flip(late)).message, /did not answer within 200 ms/)
+      assert.isTrue(yield* redis.isConnected, "it answers pings")
+      yield* server.cli("CLIENT", "UNPAUSE")
+      assert.strictEqual((yield* persist(late))?.offset, 2, "what timed out was made after all, once")
+      assert.strictEqual((yield* broker.publish("a", { data: "3", stream }))?.offset, 3)
+      const heard = yield* Queue.takeN(events, 3)
+      assert.deepStrictEqual(
+        Array.from(heard, (event) => event._tag === "Published" && event.publication.data),
+        ["1", "2", "3"]
+      )
+    }))
+
+  it.scopedLive("somebody else has taken a stream's name: that channel says so, and others go on", () =>
+    Effect.gen(function*() {
+      const server = yield* makeRedisServer()
+      const { broker, redis } = yield* makeNode({ url: server.url, ...fast })
+      yield* redis.connected
+      const before = yield* broker.publish("a", { data: "1", stream })
+      for (const part of ["m", "s"]) {
+        yield* server.cli("SET", redis.key("a", part), "not ours")
+        assert.match((yield* Effect.flip(broker.publish("a", { data: "2", stream }))).message, /WRONGTYPE/, part)
+        assert.match((yield* Effect.flip(broker.history("a", { stream }))).message, /WRONGTYPE/, part)
+        assert.strictEqual((yield* broker.publish(part, { data: "1", stream }))?.offset, 1)
+        yield* server.cli("DEL", redis.key("a", part))
+      }
+      const after = yield* broker.publish("a", { data: "2", stream })
+      assert.deepStrictEqual([after?.offset, after?.epoch === before?.epoch], [1, false])
+    }))
+
   it.scopedLive("mute: the connections are given up, and made again", () =>
     Effect.gen(function*() {
       const server = yield* makeRedisServer()

@@ -153,6 +153,37 @@ describe.runIf(isRedisInstalled)("two and three nodes on one Redis", () => {
       yield* eventuallyEffect(Effect.orDie(lives))
       assert.deepStrictEqual(yield* HubNode.presenceStats(stays, "room:x"), { num_clients: 2, num_users: 2 })
     }))
+
+  it.scopedLive("a node that stood still for longer than all its leases: it is forgotten, and then there again", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* cluster(2)
+      const [still, stays] = [on(nodes, 0), on(nodes, 1)]
+      const both = eventuallyEffect(Effect.map(HubNode.nodes(stays), (nodes) => nodes === 2))
+      yield* both
+      const [ada, seen] = yield* Effect.all([user(still, "ada"), witness(still, "ada", "kept:x")])
+      const hers = yield* ada.subscribe("room:x")
+      yield* Effect.flatMap(user(stays, "bob"), (client) => client.subscribe("room:x"))
+      yield* HubNode.publish(stays, "kept:x", 1)
+      yield* seen.until(({ count }) => count === 1)
+
+      yield* still.signal("SIGSTOP")
+      yield* present(stays, "room:x", ["bob"])
+      yield* present(stays, "kept:x", [])
+      // Asked of all nodes: it is missing first, and then it is none.
+      yield* eventuallyEffect(Effect.map(HubNode.nodes(stays), (nodes) => nodes === 1))
+      yield* Effect.forEach([2, 3], (n) => HubNode.publish(stays, "kept:x", n))
+
+      yield* still.signal("SIGCONT")
+      yield* seen.until(({ count }) => count === 3)
+      seen.check(new Ledger())
+      assert.strictEqual(seen.starts.told, 0)
+      yield* present(stays, "room:x", ["ada", "bob"])
+      yield* present(stays, "kept:x", ["ada"])
+      yield* both
+      yield* HubNode.publish(stays, "room:x", "again")
+      assert.deepStrictEqual(yield* hers.data(1), ["again"])
+      assert.deepStrictEqual(ada.heard("disconnected"), [])
+    }))
 })
 
 describe.runIf(isRedisInstalled)("while 200 are published per second to twelve clients on three nodes", () => {

@@ -47,6 +47,48 @@ describe.skipIf(!isRedisInstalled)("who may connect to Redis", () => {
       assert.notMatch(`${logged.join("\n")}${error.message}${JSON.stringify(redis.config)}`, /wrong/)
     }))
 
+  it.scopedLive("no more: what its user may not do fails and says so, and without its password it is away until then", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const server = yield* makeRedisServer()
+      const change = (...rules: ReadonlyArray<string>) => server.cli("ACL", "SETUSER", "hub", ...rules)
+      yield* change("on", ">s:cret", "~*", "&*", "+@all")
+      const { broker, events, redis } = yield* Effect.provide(
+        makeNode({ url: `redis://hub:s%3Acret@127.0.0.1:${server.port}`, ...fast }, true),
+        logInto(logged)
+      )
+      yield* redis.connected
+      yield* broker.subscribe("a")
+      const publish = (data: string) =>
+        broker.publish("a", { data, stream: { size: 9, ttl: 60_000, metaTtl: 60_000 } })
+      yield* publish("1")
+      yield* Queue.take(events)
+
+      yield* change("-evalsha", "-eval", "-subscribe")
+      assert.match((yield* Effect.flip(publish("2"))).message, /NOPERM/)
+      assert.match((yield* Effect.flip(broker.subscribe("b"))).message, /NOPERM/)
+      assert.isTrue(yield* redis.isConnected)
+      yield* change("+@all")
+      yield* broker.subscribe("b")
+      assert.strictEqual((yield* publish("2"))?.offset, 2)
+      yield* Queue.take(events)
+
+      // Connections that are open stay open; those that are made again are refused.
+      yield* change("resetpass", ">another")
+      assert.strictEqual((yield* publish("3"))?.offset, 3)
+      yield* Queue.take(events)
+      assert.strictEqual(yield* server.cli("CLIENT", "KILL", "USER", "hub"), "2")
+      yield* until(Effect.sync(() => logged.some((line) => line.includes("WRONGPASS"))))
+      assert.isFalse(yield* redis.isConnected)
+      assert.match((yield* Effect.flip(publish("4"))).message, /not connected/)
+      yield* change("resetpass", ">s:cret")
+      yield* redis.connected
+      const gaps = yield* Queue.takeN(events, 2)
+      assert.sameMembers(Array.from(gaps, ({ _tag, channel }) => `${_tag} ${channel}`), ["Gap a", "Gap b"])
+      assert.strictEqual((yield* persist(publish("4")))?.offset, 4)
+      assert.notMatch(logged.join("\n"), /s:cret|s%3Acret/)
+    }))
+
   it.scopedLive.skipIf(!isOpensslInstalled)("over TLS, if the certificate is good", () =>
     Effect.gen(function*() {
       const { cert, key } = yield* certificate
