@@ -208,7 +208,7 @@ const publishBy = (
 
 /** Decides at once and in few steps, since it is what clients do most: it runs when the command is handled. */
 const publish = (session: Session, command: Of<"publish">): Handled => {
-  const { channel, data } = command
+  const { channel, data, id } = command
   const { node } = session
   const found = node.namespaceOf(channel)
   if (Either.isLeft(found)) return Effect.fail(found.left)
@@ -223,22 +223,8 @@ const publish = (session: Session, command: Of<"publish">): Handled => {
   const info = session.infoIn(subscription)
   const { publications } = session
   return publications === undefined || namespace.coalesceWindow > 0
-    ? node.publisher.publish(
-      channel,
-      namespace,
-      data,
-      {},
-      info,
-      () => session.reply(replies.empty(command.id, "publish"))
-    )
-    : node.publisher.together(
-      channel,
-      namespace,
-      data,
-      info,
-      publications,
-      (error) => error === undefined ? replies.empty(command.id, "publish") : session.refusal(command, error)
-    )
+    ? node.publisher.publish(channel, namespace, data, {}, info, () => session.reply(replies.empty(id, "publish")))
+    : node.publisher.together(channel, namespace, data, info, publications, id)
 }
 
 const presence = (session: Session, { _tag, channel, id }: Of<"presence" | "presence_stats">): Handled =>

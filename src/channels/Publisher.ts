@@ -3,9 +3,7 @@
  *
  * @since 1.0.0
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Coalesce from "../core/Coalesce.js"
 import type { Hub } from "../core/Hub.js"
@@ -100,24 +98,20 @@ export class Publisher {
       : Effect.map(coalescer.offer(channel, publication), () => done(undefined))
   }
 
-  /** As `publish`, for a client whose publications are under way together. */
+  /** As `publish`, for a client whose publications are under way together. `id`: of the command. */
   together(
     channel: string,
     namespace: Namespace.Namespace,
     data: unknown,
     info: ClientInfo,
     underWay: UnderWay,
-    onDone: (error: ProtocolError | undefined) => string | undefined
+    id: number
   ): Effect.Effect<void, ProtocolError> {
     const publication = publicationOf(namespace, data, {}, info)
     if (publication === undefined) return Effect.fail(notJson)
     const refused = this.sizeProblem(publication)
     if (refused !== undefined) return Effect.fail(refused)
-    return underWay.start(channel, publication, (exit) => {
-      if (Exit.isFailure(exit)) return onDone(internalError(Cause.squash(exit.cause)))
-      this.faults.worked()
-      return onDone(undefined)
-    })
+    return underWay.start(channel, publication, id)
   }
 
   /** Tags are not encoded for it: what their text has at most is taken instead. */

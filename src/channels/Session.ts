@@ -4,12 +4,15 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Credentials } from "./Authenticator.js"
+import type { BrokerError } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Caller } from "./Channels.js"
 import * as Commands from "./Commands.js"
@@ -20,7 +23,7 @@ import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
 import { Outgoing } from "./Outgoing.js"
 import { PresenceLease } from "./PresenceLease.js"
-import { disconnects, errors, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
+import { disconnects, errors, internalError, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
 import * as ProtocolCommand from "./ProtocolCommand.js"
 import { pushes, replies } from "./ProtocolReply.js"
 import type { ClientInfo } from "./Publication.js"
@@ -147,11 +150,17 @@ export class Session extends Outgoing {
     )
   }
 
-  /** The reply to a command that failed after others were begun. */
-  refusal(command: Asked, error: ProtocolError): string {
+  /** The reply to a publication, when the broker is done with it. Others were begun meanwhile. */
+  published(id: number, exit: Exit.Exit<unknown, BrokerError>): string {
+    const { faults } = this.node
+    if (Exit.isSuccess(exit)) {
+      faults.worked()
+      return replies.empty(id, "publish")
+    }
+    const error = internalError(Cause.squash(exit.cause))
     ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
-    this.node.fork(this.node.faults.complain(command._tag, error))
-    return replies.error(command.id, error)
+    this.node.fork(faults.complain("publish", error))
+    return replies.error(id, error)
   }
 
   private refuse(command: Asked, error: ProtocolError): Effect.Effect<void> {

@@ -12,8 +12,11 @@ import type { Broker, BrokerError, BrokerPublish } from "./Broker.js"
 const most = 128
 const mostUnits = 256 * 1024
 
-/** Whom the replies are for: `reply` is for the command that is being handled. */
+/** Whose publications they are. */
 interface Client {
+  /** The reply to a publication. */
+  readonly published: (id: number, exit: Exit.Exit<unknown, BrokerError>) => string
+  /** For the command that is being handled. */
   readonly reply: (document: string) => void
   readonly tell: (document: string) => void
 }
@@ -28,6 +31,8 @@ export class UnderWay {
   private count = 0
   private units = 0
   private answers: Array<string> = []
+  /** The only publication is being handed over. */
+  private isFirst = false
   private readonly changed = new Signal()
   private readonly publish: NonNullable<Broker["Type"]["unsafePublish"]>
   private readonly client: Client
@@ -37,41 +42,40 @@ export class UnderWay {
     this.client = client
   }
 
-  /**
-   * Publishes at once, without waiting for the broker, unless too much is under way. `onDone` returns the reply, if it
-   * has one.
-   */
-  start(
-    channel: string,
-    publication: BrokerPublish,
-    onDone: (exit: Exit.Exit<unknown, BrokerError>) => string | undefined
-  ): Effect.Effect<void> {
-    const isFree = () => this.count < most && this.units < mostUnits
-    if (!isFree()) {
-      return Effect.zipRight(
-        this.changed.until(isFree),
-        Effect.suspend(() => this.start(channel, publication, onDone))
-      )
-    }
+  /** Publishes at once, without waiting for the broker, unless too much is under way. `id`: of the command. */
+  start(channel: string, publication: BrokerPublish, id: number): Effect.Effect<void> {
+    if (!this.isFree) return this.startLater(channel, publication, id)
     const { length } = publication.data
-    const isAlone = this.isIdle
-    let isStarting = true
+    this.isFirst = this.isIdle
     this.count++
     this.units += length
-    this.publish(channel, publication, (exit) => {
-      this.count--
-      this.units -= length
-      const answer = onDone(exit)
-      // A broker in this process is done at once. Another confirms many at once: their replies leave together.
-      if (isStarting && isAlone) {
-        if (answer !== undefined) this.client.reply(answer)
-        return
-      }
-      if (answer !== undefined && this.answers.push(answer) === 1) queueMicrotask(this.flush)
-      this.changed.notify()
-    })
-    isStarting = false
+    this.publish(channel, publication, this.answering(id, length))
+    this.isFirst = false
     return Effect.void
+  }
+
+  private startLater(channel: string, publication: BrokerPublish, id: number): Effect.Effect<void> {
+    return Effect.zipRight(
+      this.changed.until(() => this.isFree),
+      Effect.suspend(() => this.start(channel, publication, id))
+    )
+  }
+
+  /** Apart, so that it keeps nothing else: what is under way when garbage is collected is what that costs. */
+  private answering(id: number, units: number) {
+    return (exit: Exit.Exit<unknown, BrokerError>): void => {
+      this.count--
+      this.units -= units
+      const answer = this.client.published(id, exit)
+      // A broker in this process is done at once. Another confirms many at once: their replies leave together.
+      if (this.isFirst) return this.client.reply(answer)
+      if (this.answers.push(answer) === 1) queueMicrotask(this.flush)
+      this.changed.notify()
+    }
+  }
+
+  private get isFree(): boolean {
+    return this.count < most && this.units < mostUnits
   }
 
   private get isIdle(): boolean {

@@ -14,6 +14,14 @@ const none: Array<Message> = []
 /** What a message costs beside its content, so that a flood of empty ones is bounded too. */
 const overhead = 32
 
+/** A fiber that waits in `runForEach`. */
+interface Reader {
+  /** Handles what is there, as far as nothing is left to do. Whether the fiber must wake. */
+  readonly handle: () => boolean
+  /** Goes on in the fiber, with what is left to do. */
+  readonly wake: () => void
+}
+
 /**
  * A first-in, first-out queue between the socket's events and the reading fiber. The bound is kept by whoever offers:
  * it pauses the socket while `bytes` is too high, and `onTaken` tells it when to look again.
@@ -28,6 +36,7 @@ export class Inbox {
   private messages = none
   private head = 0
   private readonly changed = new Signal()
+  private reader: Reader | undefined = undefined
   private readonly events: { readonly onTaken: () => void }
 
   constructor(events: { readonly onTaken: () => void }) {
@@ -49,15 +58,26 @@ export class Inbox {
     else this.messages.push(message)
   }
 
-  /** Wakes the reader, after an offer. */
+  /**
+   * After an offer: lets a reader that waits handle it here and now. To wake its fiber for what is done at once would cost
+   * more than the rest of a message. Whether somebody must wake.
+   */
+  handle(): boolean {
+    return this.reader === undefined || this.reader.handle()
+  }
+
+  /** Wakes whoever waits. */
   wake(): void {
+    const { reader } = this
+    this.reader = undefined
+    reader?.wake()
     this.changed.notify()
   }
 
   /** No more will come; what is there can still be taken. */
   end(reason: CloseReason): void {
     this.ended ??= reason
-    this.changed.notify()
+    this.wake()
   }
 
   private poll(): Message | undefined {
@@ -89,15 +109,51 @@ export class Inbox {
     })
   }
 
-  /** Runs `f` for one message after the other, in one fiber, until no more will come. */
+  /**
+   * Runs `f` for one message after the other until no more will come, and the effects in one fiber. Where `f` returns
+   * `Effect.void` there is none to run.
+   */
   runForEach<E, R>(f: (message: Message) => Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R> {
     return Effect.whileLoop<unknown, E, R>({
       while: () => !this.isEmpty || this.ended === undefined,
       body: () => {
         const message = this.poll()
-        return message === undefined ? this.ready : f(message)
+        return message === undefined ? this.read(f) : f(message)
       },
       step: () => {}
+    })
+  }
+
+  /** Waits for messages, and for one that leaves something to do: then it does that. */
+  private read<E, R>(f: (message: Message) => Effect.Effect<unknown, E, R>): Effect.Effect<unknown, E, R> {
+    return Effect.async<unknown, E, R>((resume) => {
+      if (this.reader !== undefined || !this.isEmpty || this.ended !== undefined) return resume(this.ready)
+      let left: Effect.Effect<unknown, E, R> = Effect.void
+      let isHandling = false
+      const reader: Reader = {
+        handle: () => {
+          // What comes in between is for the loop below.
+          if (isHandling) return false
+          isHandling = true
+          try {
+            while (left === Effect.void) {
+              const message = this.poll()
+              if (message === undefined) break
+              left = f(message)
+            }
+          } catch (defect) {
+            left = Effect.die(defect)
+          }
+          isHandling = false
+          return left !== Effect.void
+        },
+        // If it is the message being handled that ends the connection, what is left of it is known when the fiber runs.
+        wake: () => resume(Effect.suspend(() => left))
+      }
+      this.reader = reader
+      return Effect.sync(() => {
+        if (this.reader === reader) this.reader = undefined
+      })
     })
   }
 }

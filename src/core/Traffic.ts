@@ -107,7 +107,7 @@ export abstract class Traffic implements TransportEvents, OutboxEvents {
       this.paused = true
       this.transport.pause()
     }
-    this.host.wake.run(this.inbox)
+    if (this.inbox.handle()) this.host.wake.run(this.inbox)
   }
 
   onPong(): void {
