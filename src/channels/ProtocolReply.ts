@@ -103,9 +103,7 @@ const push = (channel: string, body: string): string => `${addressed(channel)}${
  * @category constructors
  */
 export const pushes = {
-  publication: (channel: string, value: Publication<string>) => 
-    // The most frequent of all documents: each piece that is put together first is a text of its own.
-    `${addressed(channel)}"pub":{"data":${value.data}${beside(value)}}}}`,
+  publication: (channel: string, value: Publication<string>) => push(channel, `"pub":${publication(value)}`),
   join: (channel: string, info: ClientInfo) => push(channel, `"join":{"info":${clientInfo(info)}}`),
   leave: (channel: string, info: ClientInfo) => push(channel, `"leave":{"info":${clientInfo(info)}}`),
   unsubscribe: (channel: string, { code, reason }: Unsubscribe) =>

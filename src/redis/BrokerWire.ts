@@ -24,7 +24,9 @@ interface Header {
 }
 
 /** Of publications without tags. */
-const headerOf = remembered((info: ClientInfo | undefined): string => info === undefined ? "" : JSON.stringify({ i: info }))
+const headerOf = remembered((info: ClientInfo | undefined): string =>
+  info === undefined ? "" : JSON.stringify({ i: info })
+)
 
 /** @internal */
 export const encodePayload = ({ data, info, tags }: BrokerPublish): string =>

@@ -249,12 +249,14 @@ describe.skipIf(!isRedisInstalled)("faults of Redis", () => {
       const { broker, redis } = yield* makeNode({ url: server.url, ...fast })
       yield* redis.connected
       const before = yield* broker.publish("a", { data: "1", stream })
-      for (const part of ["m", "s"]) {
-        yield* server.cli("SET", redis.key("a", part), "not ours")
+      for (const part of ["s", "m"]) {
+        const name = redis.key("a", part)
+        yield* server.cli("DEL", name)
+        yield* part === "s" ? server.cli("SET", name, "not ours") : server.cli("RPUSH", name, "not ours")
         assert.match((yield* Effect.flip(broker.publish("a", { data: "2", stream }))).message, /WRONGTYPE/, part)
         assert.match((yield* Effect.flip(broker.history("a", { stream }))).message, /WRONGTYPE/, part)
         assert.strictEqual((yield* broker.publish(part, { data: "1", stream }))?.offset, 1)
-        yield* server.cli("DEL", redis.key("a", part))
+        yield* server.cli("DEL", name)
       }
       const after = yield* broker.publish("a", { data: "2", stream })
       assert.deepStrictEqual([after?.offset, after?.epoch === before?.epoch], [1, false])

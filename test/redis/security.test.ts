@@ -59,8 +59,7 @@ describe.skipIf(!isRedisInstalled)("who may connect to Redis", () => {
       )
       yield* redis.connected
       yield* broker.subscribe("a")
-      const publish = (data: string) =>
-        broker.publish("a", { data, stream: { size: 9, ttl: 60_000, metaTtl: 60_000 } })
+      const publish = (data: string) => broker.publish("a", { data, stream: { size: 9, ttl: 60_000, metaTtl: 60_000 } })
       yield* publish("1")
       yield* Queue.take(events)
 
