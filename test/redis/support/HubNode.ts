@@ -95,7 +95,8 @@ export const ask = <A>(port: number, method: string, params: unknown): Effect.Ef
     try: async (signal): Promise<Answer<A>> => {
       const response = await fetch(`http://127.0.0.1:${port}/api/${method}`, {
         method: "POST",
-        headers: { "X-API-Key": apiKey, "content-type": "application/json" },
+        // A connection for each request, so that a balancer leads them to the nodes in turn.
+        headers: { "X-API-Key": apiKey, "content-type": "application/json", connection: "close" },
         body: JSON.stringify(params),
         signal
       })
