@@ -14,12 +14,35 @@ const none: Array<Message> = []
 /** What a message costs beside its content, so that a flood of empty ones is bounded too. */
 const overhead = 32
 
-/** A fiber that waits in `runForEach`. */
-interface Reader {
-  /** Handles what is there, as far as nothing is left to do. Whether the fiber must wake. */
-  readonly handle: () => boolean
-  /** Goes on in the fiber, with what is left to do. */
-  readonly wake: () => void
+/** A fiber in `runForEach`. While it waits, it need not wake for a message of which nothing is left to do. */
+class Reader<E, R> {
+  private readonly f: (message: Message) => Effect.Effect<unknown, E, R>
+  private left: Effect.Effect<unknown, E, R> = Effect.void
+  isHandling = false
+  /** Goes on in the fiber. */
+  resume: (left: Effect.Effect<unknown, E, R>) => void = () => {}
+
+  constructor(f: (message: Message) => Effect.Effect<unknown, E, R>) {
+    this.f = f
+  }
+
+  get isDone(): boolean {
+    return this.left === Effect.void
+  }
+
+  handle(message: Message): void {
+    try {
+      this.left = this.f(message)
+    } catch (defect) {
+      this.left = Effect.die(defect)
+    }
+  }
+
+  wake(): void {
+    const { left } = this
+    this.left = Effect.void
+    this.resume(left)
+  }
 }
 
 /**
@@ -36,7 +59,8 @@ export class Inbox {
   private messages = none
   private head = 0
   private readonly changed = new Signal()
-  private reader: Reader | undefined = undefined
+  /** Waits in `runForEach`. */
+  private reader: Pick<Reader<never, never>, "isHandling" | "isDone" | "handle" | "wake"> | undefined = undefined
   private readonly events: { readonly onTaken: () => void }
 
   constructor(events: { readonly onTaken: () => void }) {
@@ -63,14 +87,27 @@ export class Inbox {
    * more than the rest of a message. Whether somebody must wake.
    */
   handle(): boolean {
-    return this.reader === undefined || this.reader.handle()
+    const { reader } = this
+    if (reader === undefined) return true
+    // What comes in between is for the loop below, or for its fiber.
+    if (reader.isHandling) return false
+    reader.isHandling = true
+    while (reader.isDone) {
+      const message = this.poll()
+      if (message === undefined) break
+      reader.handle(message)
+    }
+    reader.isHandling = false
+    return !reader.isDone || this.ended !== undefined
   }
 
-  /** Wakes whoever waits. */
+  /** Wakes whoever waits; one that is handling a message goes on after that. */
   wake(): void {
     const { reader } = this
-    this.reader = undefined
-    reader?.wake()
+    if (reader !== undefined && !reader.isHandling) {
+      this.reader = undefined
+      reader.wake()
+    }
     this.changed.notify()
   }
 
@@ -114,46 +151,28 @@ export class Inbox {
    * `Effect.void` there is none to run.
    */
   runForEach<E, R>(f: (message: Message) => Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R> {
-    return Effect.whileLoop<unknown, E, R>({
-      while: () => !this.isEmpty || this.ended === undefined,
-      body: () => {
-        const message = this.poll()
-        return message === undefined ? this.read(f) : f(message)
-      },
-      step: () => {}
-    })
-  }
-
-  /** Waits for messages, and for one that leaves something to do: then it does that. */
-  private read<E, R>(f: (message: Message) => Effect.Effect<unknown, E, R>): Effect.Effect<unknown, E, R> {
-    return Effect.async<unknown, E, R>((resume) => {
-      if (this.reader !== undefined || !this.isEmpty || this.ended !== undefined) return resume(this.ready)
-      let left: Effect.Effect<unknown, E, R> = Effect.void
-      let isHandling = false
-      const reader: Reader = {
-        handle: () => {
-          // What comes in between is for the loop below.
-          if (isHandling) return false
-          isHandling = true
-          try {
-            while (left === Effect.void) {
-              const message = this.poll()
-              if (message === undefined) break
-              left = f(message)
-            }
-          } catch (defect) {
-            left = Effect.die(defect)
-          }
-          isHandling = false
-          return left !== Effect.void
-        },
-        // If it is the message being handled that ends the connection, what is left of it is known when the fiber runs.
-        wake: () => resume(Effect.suspend(() => left))
-      }
-      this.reader = reader
-      return Effect.sync(() => {
-        if (this.reader === reader) this.reader = undefined
+    return Effect.suspend(() => {
+      const reader = new Reader(f)
+      // Not made anew for each message.
+      const wait = Effect.async<unknown, E, R>((resume) => {
+        if (this.reader !== undefined || !this.isEmpty || this.ended !== undefined) return resume(this.ready)
+        reader.resume = resume
+        this.reader = reader
       })
+      const loop = Effect.whileLoop<unknown, E, R>({
+        while: () => !this.isEmpty || this.ended === undefined,
+        body: () => {
+          const message = this.poll()
+          return message === undefined ? wait : f(message)
+        },
+        step: () => {}
+      })
+      return Effect.ensuring(
+        loop,
+        Effect.sync(() => {
+          if (this.reader === reader) this.reader = undefined
+        })
+      )
     })
   }
 }
