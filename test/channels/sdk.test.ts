@@ -165,6 +165,39 @@ describe("subscribing and publishing", () => {
       })
     }))
 
+  it.scopedLive("each publication has what its own publisher is said to be, whoever published before it", () =>
+    Effect.gen(function*() {
+      const server = yield* serve()
+      const [ada, bob] = yield* Effect.forEach(
+        ["ada", "bob"],
+        (name) => Effect.tap(sdk(server, { claims: { user: name, info: { name } } }), ({ connect }) => connect)
+      )
+      if (ada === undefined || bob === undefined) return yield* Effect.dieMessage("two clients")
+      const [one, two] = [yield* ada.subscribe("x"), yield* bob.subscribe("y")]
+      const both = [yield* bob.subscribe("x"), yield* ada.subscribe("y")]
+      const say = (client: typeof ada, channel: string) => call(() => client.client.publish(channel, "hello"))
+      const said: Array<readonly [string, string | undefined]> = []
+      const heard = (sub: typeof one) =>
+        Effect.map(sub.next("publication"), ({ channel, info }) => void said.push([channel, info?.user]))
+      for (const [channel, sub, other] of [["x", one, both[0]], ["y", two, both[1]]] as const) {
+        for (const client of [ada, bob, ada]) {
+          yield* say(client, channel)
+          yield* heard(sub)
+          if (other !== undefined) yield* heard(other)
+        }
+        yield* server.channels.publish(channel, "nobody's", { tags: { by: "the server" } })
+        const { info, tags } = yield* sub.next("publication")
+        assert.deepStrictEqual([info, tags], [undefined, { by: "the server" }])
+        if (other !== undefined) yield* other.next("publication")
+      }
+      const each = (channel: string) =>
+        ["ada", "ada", "bob", "bob", "ada", "ada"].map((user): readonly [string, string] => [channel, user])
+      assert.deepStrictEqual(said, [...each("x"), ...each("y")])
+      yield* server.channels.refresh("ada", { info: { name: "Ada the first" } })
+      yield* say(ada, "y")
+      assert.deepInclude((yield* two.next("publication")).info, { user: "ada", connInfo: { name: "Ada the first" } })
+    }))
+
   it.scopedLive("publications with history count from 1", () =>
     Effect.gen(function*() {
       const server = yield* serve()

@@ -5,6 +5,7 @@ import { handlers } from "./handlers.js"
 import { laws } from "./laws.js"
 import type { Mutation } from "./mutation.js"
 import { origin } from "./origin.js"
+import { reading } from "./reading.js"
 import { redis } from "./redis.js"
 import { sockets } from "./sockets.js"
 
@@ -15,5 +16,6 @@ export const mutations: ReadonlyArray<Mutation> = [
   ...origin,
   ...channels,
   ...handlers,
+  ...reading,
   ...redis
 ]
