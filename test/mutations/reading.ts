@@ -26,7 +26,7 @@ export const reading: ReadonlyArray<Mutation> = [
     old: "while (reader.isDone) {",
     new: "for (;;) {",
     file,
-    test: "handles in order what is done at once and what is not, for each way the peer may leave"
+    test: "handles what comes while it handles a message after that one"
   },
   {
     of: "reading",
