@@ -34,7 +34,11 @@ export interface Connection<out P = unknown> {
   readonly messages: Stream.Stream<Frame.Message>
   /** The next message. Fails with `ConnectionClosed` when no more will come. */
   readonly take: Effect.Effect<Frame.Message, ConnectionClosed>
-  /** Runs an effect for one message after the other until no more will come: the cheapest way to read. */
+  /**
+   * Runs an effect for one message after the other until no more will come: the cheapest way to read. Effects run in the
+   * handler's fiber. `f` itself may be called in the socket's event, and where it returns `Effect.void` the fiber does not
+   * wake at all; what it throws is a defect of the handler.
+   */
   readonly runForEach: <E, R>(
     f: (message: Frame.Message) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<void, E, R>
