@@ -30,7 +30,7 @@ export interface Override {
  * @category models
  */
 export interface Grant {
-  /** JSON that others see as `chanInfo`. */
+  /** JSON that others see as `chanInfo`. To change it give another: its text is kept. */
   readonly info?: unknown
   /** JSON that the client gets with the reply. */
   readonly data?: unknown
@@ -48,7 +48,7 @@ export interface Grant {
 export interface Credentials {
   /** Empty for an anonymous user. */
   readonly user: string
-  /** JSON that others see as `connInfo`. */
+  /** JSON that others see as `connInfo`. To change it give another: its text is kept. */
   readonly info?: unknown
   /** JSON that the client gets with the connect reply. */
   readonly data?: unknown

@@ -70,11 +70,10 @@ const braces = (members: string): string => `{${members.slice(1)}}`
 
 const list = (key: string, items: ReadonlyArray<string>): string => `,"${key}":[${items.join(",")}]`
 
-const clientInfo = remembered((info: ClientInfo): string =>
+const clientInfo = (info: ClientInfo): string =>
   `{"user":${JSON.stringify(info.user)},"client":${JSON.stringify(info.client)}${
     member("conn_info", stringify(info.connInfo))
   }${member("chan_info", stringify(info.chanInfo))}}`
-)
 
 const infoMember = remembered((info: ClientInfo | undefined): string => member("info", info && clientInfo(info)))
 

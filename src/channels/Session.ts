@@ -4,15 +4,12 @@
  *
  * @since 1.0.0
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type { Connection } from "../core/Connection.js"
 import type { Message } from "../core/Frame.js"
 import type { Disconnect } from "../core/HubError.js"
 import * as Access from "./Access.js"
 import type { Credentials } from "./Authenticator.js"
-import type { BrokerError } from "./Broker.js"
 import * as ChannelMetrics from "./ChannelMetrics.js"
 import type { Caller } from "./Channels.js"
 import * as Commands from "./Commands.js"
@@ -23,7 +20,7 @@ import type { Namespace } from "./Namespace.js"
 import type { Node } from "./Node.js"
 import { Outgoing } from "./Outgoing.js"
 import { PresenceLease } from "./PresenceLease.js"
-import { disconnects, errors, internalError, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
+import { disconnects, errors, type ProtocolError, spoken, unsubscribes } from "./ProtocolCode.js"
 import * as ProtocolCommand from "./ProtocolCommand.js"
 import { pushes, replies } from "./ProtocolReply.js"
 import type { ClientInfo } from "./Publication.js"
@@ -56,8 +53,8 @@ export class Session extends Outgoing {
   /** Held while the client connects. */
   private readonly gate = new Lock()
   private underWay: UnderWay | undefined = undefined
-  /** What others were told of it last. */
-  private said: ClientInfo | undefined = undefined
+  /** What others were told of it last, and by which credentials. */
+  private said: { readonly info: ClientInfo; readonly by: Credentials } | undefined = undefined
   /** A message is being handled: what the client sent behind it is not read yet, a pong included. */
   private isBusy = false
 
@@ -89,12 +86,12 @@ export class Session extends Outgoing {
 
   /** How others in a channel see it. */
   infoIn(subscription: Subscription | undefined): ClientInfo {
-    const { client, credentials: { info: connInfo }, user } = this
+    const { client, credentials, said } = this
     const chanInfo = subscription?.info
-    const { said } = this
-    return said?.connInfo === connInfo && said?.chanInfo === chanInfo && said?.client === client && said.user === user
-      ? said
-      : this.said = { user, client, connInfo, chanInfo }
+    if (said?.by === credentials && said.info.chanInfo === chanInfo) return said.info
+    const info = { user: credentials.user, client, connInfo: credentials.info, chanInfo }
+    this.said = { info, by: credentials }
+    return info
   }
 
   /** From here on it does not count among its user's. */
@@ -151,13 +148,12 @@ export class Session extends Outgoing {
   }
 
   /** The reply to a publication, when the broker is done with it. Others were begun meanwhile. */
-  published(id: number, exit: Exit.Exit<unknown, BrokerError>): string {
+  published(id: number, error: ProtocolError | undefined): string {
     const { faults } = this.node
-    if (Exit.isSuccess(exit)) {
+    if (error === undefined) {
       faults.worked()
       return replies.empty(id, "publish")
     }
-    const error = internalError(Cause.squash(exit.cause))
     ChannelMetrics.errors(error.code).unsafeUpdate(1, [])
     this.node.fork(faults.complain("publish", error))
     return replies.error(id, error)

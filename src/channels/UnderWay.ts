@@ -3,10 +3,12 @@
  *
  * @since 1.0.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import { Signal } from "../core/Signal.js"
 import type { Broker, BrokerError, BrokerPublish } from "./Broker.js"
+import { internalError, type ProtocolError } from "./ProtocolCode.js"
 
 /** How many publications, and UTF-16 units of their data, may be under way for one client. */
 const most = 128
@@ -15,7 +17,7 @@ const mostUnits = 256 * 1024
 /** Whose publications they are. */
 interface Client {
   /** The reply to a publication. */
-  readonly published: (id: number, exit: Exit.Exit<unknown, BrokerError>) => string
+  readonly published: (id: number, error: ProtocolError | undefined) => string
   /** For the command that is being handled. */
   readonly reply: (document: string) => void
   readonly tell: (document: string) => void
@@ -32,7 +34,7 @@ export class UnderWay {
   private units = 0
   private answers: Array<string> = []
   /** The only publication is being handed over. */
-  private isFirst = false
+  private isAlone = false
   private readonly changed = new Signal()
   private readonly publish: NonNullable<Broker["Type"]["unsafePublish"]>
   private readonly client: Client
@@ -46,11 +48,11 @@ export class UnderWay {
   start(channel: string, publication: BrokerPublish, id: number): Effect.Effect<void> {
     if (!this.isFree) return this.startLater(channel, publication, id)
     const { length } = publication.data
-    this.isFirst = this.isIdle
+    this.isAlone = this.isIdle
     this.count++
     this.units += length
     this.publish(channel, publication, this.answering(id, length))
-    this.isFirst = false
+    this.isAlone = false
     return Effect.void
   }
 
@@ -66,9 +68,10 @@ export class UnderWay {
     return (exit: Exit.Exit<unknown, BrokerError>): void => {
       this.count--
       this.units -= units
-      const answer = this.client.published(id, exit)
+      const error = Exit.isSuccess(exit) ? undefined : internalError(Cause.squash(exit.cause))
+      const answer = this.client.published(id, error)
       // A broker in this process is done at once. Another confirms many at once: their replies leave together.
-      if (this.isFirst) return this.client.reply(answer)
+      if (this.isAlone) return this.client.reply(answer)
       if (this.answers.push(answer) === 1) queueMicrotask(this.flush)
       this.changed.notify()
     }

@@ -36,8 +36,8 @@ export interface Connection<out P = unknown> {
   readonly take: Effect.Effect<Frame.Message, ConnectionClosed>
   /**
    * Runs an effect for one message after the other until no more will come: the cheapest way to read. Effects run in the
-   * handler's fiber. `f` itself may be called in the socket's event, and where it returns `Effect.void` the fiber does not
-   * wake at all; what it throws is a defect of the handler.
+   * fiber that runs this. `f` itself may be called in the socket's event, outside of any fiber; where it returns
+   * `Effect.void`, and no other effect that does nothing, the fiber does not wake at all. What it throws is a defect.
    */
   readonly runForEach: <E, R>(
     f: (message: Frame.Message) => Effect.Effect<unknown, E, R>

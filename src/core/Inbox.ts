@@ -59,7 +59,7 @@ export class Inbox {
   private messages = none
   private head = 0
   private readonly changed = new Signal()
-  /** Waits in `runForEach`. */
+  /** Who waits in `runForEach`. */
   private reader: Pick<Reader<never, never>, "isHandling" | "isDone" | "handle" | "wake"> | undefined = undefined
   private readonly events: { readonly onTaken: () => void }
 
@@ -88,11 +88,12 @@ export class Inbox {
    */
   handle(): boolean {
     const { reader } = this
-    if (reader === undefined) return true
+    // Who waits for one message takes it before a reader of all.
+    if (reader === undefined || this.changed.isAwaited) return true
     // What comes in between is for the loop below, or for its fiber.
     if (reader.isHandling) return false
     reader.isHandling = true
-    while (reader.isDone) {
+    while (reader.isDone && this.ended === undefined) {
       const message = this.poll()
       if (message === undefined) break
       reader.handle(message)
@@ -104,11 +105,10 @@ export class Inbox {
   /** Wakes whoever waits; one that is handling a message goes on after that. */
   wake(): void {
     const { reader } = this
-    if (reader !== undefined && !reader.isHandling) {
-      this.reader = undefined
-      reader.wake()
-    }
     this.changed.notify()
+    if (reader === undefined || reader.isHandling) return
+    this.reader = undefined
+    reader.wake()
   }
 
   /** No more will come; what is there can still be taken. */

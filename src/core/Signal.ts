@@ -16,6 +16,11 @@ export class Signal {
   private first: (() => void) | undefined = undefined
   private others = none
 
+  /** Whether somebody waits, or has waited and was interrupted. */
+  get isAwaited(): boolean {
+    return this.first !== undefined || this.others !== none
+  }
+
   /** Something changed: whoever waits looks again. */
   notify(): void {
     const { first, others } = this

@@ -1,6 +1,6 @@
 /** `connection.runForEach`: what needs no effect is handled in the socket's event, and nobody can tell. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber } from "effect"
+import { Deferred, Effect, Exit, Fiber, FiberRef, type Scheduler } from "effect"
 import type { Connection } from "effect-ws-hub"
 import { HubTest } from "effect-ws-hub/testing"
 
@@ -125,6 +125,75 @@ describe("connection.runForEach", () => {
       yield* send(connected, "1")
       yield* Fiber.join(waiting)
       assert.strictEqual((yield* connected.connection.closed).code, 4000)
+    }).pipe(Effect.provide(HubTest.layer())))
+
+  it.scoped("handles no more once a message has closed the connection", () =>
+    Effect.gen(function*() {
+      const log: Array<unknown> = []
+      let more: Effect.Effect<unknown> = Effect.void
+      const connected = yield* HubTest.connect({
+        handler: (connection) =>
+          connection.runForEach((message) => {
+            log.push(message)
+            if (message === "1") Effect.runSync(more)
+            if (message === "2") connection.unsafeClose({ code: 4000, reason: "enough" })
+            return Effect.void
+          })
+      })
+      more = Effect.zipRight(connected.peer.send("2"), connected.peer.send("3"))
+      yield* HubTest.settle
+      yield* send(connected, "1")
+      assert.strictEqual((yield* connected.connection.closed).code, 4000)
+      assert.deepStrictEqual(log, ["1", "2"])
+    }).pipe(Effect.provide(HubTest.layer())))
+
+  it.scoped("leaves a message to who waits for one, whoever waited first", () =>
+    Effect.forEach(["take first", "reader first"], (who) =>
+      Effect.gen(function*() {
+        const log: Array<unknown> = []
+        const connected = yield* HubTest.connect({
+          handler: (connection) =>
+            Effect.gen(function*() {
+              const take = Effect.flatMap(connection.take, (message) =>
+                Effect.sync(() => void log.push(`took ${message}`)))
+              const read = connection.runForEach(into(log))
+              const first = yield* Effect.fork(who === "take first" ? take : read)
+              yield* Effect.yieldNow()
+              yield* who === "take first" ? read : take
+              yield* Fiber.join(first)
+            })
+        })
+        yield* HubTest.settle
+        yield* send(connected, "1", "2", "3")
+        yield* HubTest.settle
+        assert.sameMembers(log, ["took 1", "2", "3"])
+        yield* connected.peer.close(4000)
+        yield* connected.connection.closed
+      })).pipe(Effect.provide(HubTest.layer())))
+
+  it.scoped("wakes no fiber for what is done at once", () =>
+    Effect.gen(function*() {
+      const log: Array<unknown> = []
+      let tasks = 0
+      const inner = yield* FiberRef.get(FiberRef.currentScheduler)
+      const counting: Scheduler.Scheduler = {
+        scheduleTask: (task, priority, fiber) => {
+          tasks++
+          inner.scheduleTask(task, priority, fiber)
+        },
+        shouldYield: (fiber) => inner.shouldYield(fiber)
+      }
+      const connected = yield* HubTest.connect({
+        handler: (connection) => Effect.withScheduler(connection.runForEach(into(log)), counting)
+      })
+      yield* HubTest.settle
+      const before = tasks
+      Effect.runSync(send(connected, "1", "2"))
+      assert.deepStrictEqual([log, tasks - before], [["1", "2"], 0])
+      Effect.runSync(send(connected, "e3", "4"))
+      assert.deepStrictEqual([log, tasks - before], [["1", "2"], 1])
+      yield* HubTest.settle
+      assert.deepStrictEqual(log, ["1", "2", "e3", "4"])
     }).pipe(Effect.provide(HubTest.layer())))
 
   it.scoped("handles what comes while it handles a message after that one", () =>

@@ -6,6 +6,30 @@ const file = "test/core/reader.test.ts"
 export const reading: ReadonlyArray<Mutation> = [
   {
     of: "reading",
+    what: "the fiber wakes for each message",
+    old: "if (reader === undefined || this.changed.isAwaited) return true",
+    new: "if (reader === undefined || !this.changed.isAwaited) return true",
+    file,
+    test: "wakes no fiber for what is done at once"
+  },
+  {
+    of: "reading",
+    what: "who waits for one message waits behind a reader of all",
+    old: "if (reader === undefined || this.changed.isAwaited) return true",
+    new: "if (reader === undefined) return true",
+    file,
+    test: "leaves a message to who waits for one"
+  },
+  {
+    of: "reading",
+    what: "what came before the end that a message made is handled by an interrupted reader",
+    old: "while (reader.isDone && this.ended === undefined) {",
+    new: "while (reader.isDone) {",
+    file,
+    test: "handles no more once a message has closed the connection"
+  },
+  {
+    of: "reading",
     what: "a reader that was interrupted is still handed messages",
     old: "if (this.reader === reader) this.reader = undefined",
     new: "",
@@ -23,8 +47,8 @@ export const reading: ReadonlyArray<Mutation> = [
   {
     of: "reading",
     what: "messages are handled while something is left of one before",
-    old: "while (reader.isDone) {",
-    new: "for (;;) {",
+    old: "while (reader.isDone && this.ended === undefined) {",
+    new: "while (this.ended === undefined) {",
     file,
     test: "handles what comes while it handles a message after that one"
   },
@@ -39,8 +63,8 @@ export const reading: ReadonlyArray<Mutation> = [
   {
     of: "reading",
     what: "a message that ends the connection wakes its reader before it is handled",
-    old: "if (reader !== undefined && !reader.isHandling) {",
-    new: "if (reader !== undefined) {",
+    old: "if (reader === undefined || reader.isHandling) return\n    this.reader",
+    new: "if (reader === undefined) return\n    this.reader",
     file,
     test: "does what is left of a message that closes the connection, and ends"
   },
@@ -79,8 +103,8 @@ export const reading: ReadonlyArray<Mutation> = [
   {
     of: "channels",
     what: "what a client is said to be stays as it was when it changes",
-    old: "return said?.connInfo === connInfo && said?.chanInfo === chanInfo",
-    new: "return said?.chanInfo === chanInfo",
+    old: "if (said?.by === credentials && said.info.chanInfo === chanInfo) return said.info",
+    new: "if (said?.info.chanInfo === chanInfo && said !== undefined) return said.info",
     file: "test/channels/sdk.test.ts",
     test: "each publication has what its own publisher is said to be, whoever published before it"
   }
