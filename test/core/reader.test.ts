@@ -35,14 +35,15 @@ describe("connection.runForEach", () => {
         assert.deepStrictEqual(log.slice(7), ["8", "e9", "10", Exit.void])
       })).pipe(Effect.provide(HubTest.layer())))
 
-  it.scoped("that is interrupted while it waits leaves what comes to the next reader", () =>
+  it.scoped("that is interrupted while it waits leaves what comes to the next reader, though nobody waits yet", () =>
     Effect.gen(function*() {
       const log: Array<unknown> = []
-      const interrupt = yield* Deferred.make<void>()
+      const [interrupt, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       const connected = yield* HubTest.connect({
         handler: (connection) =>
           Effect.gen(function*() {
             yield* Effect.raceFirst(connection.runForEach(into(log)), Deferred.await(interrupt))
+            yield* Deferred.await(go)
             log.push("then", yield* connection.take, yield* connection.take)
           })
       })
@@ -51,6 +52,7 @@ describe("connection.runForEach", () => {
       yield* Deferred.succeed(interrupt, undefined)
       yield* HubTest.settle
       yield* send(connected, "2", "3")
+      yield* Deferred.succeed(go, undefined)
       assert.strictEqual((yield* connected.connection.closed).code, 1000)
       assert.deepStrictEqual(log, ["1", "then", "2", "3"])
     }).pipe(Effect.provide(HubTest.layer())))

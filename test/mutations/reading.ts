@@ -34,7 +34,7 @@ export const reading: ReadonlyArray<Mutation> = [
     old: "if (this.reader === reader) this.reader = undefined",
     new: "",
     file,
-    test: "that is interrupted while it waits leaves what comes to the next reader"
+    test: "that is interrupted while it waits leaves what comes to the next reader, though nobody waits yet"
   },
   {
     of: "reading",
