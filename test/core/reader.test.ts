@@ -1,6 +1,6 @@
 /** `connection.runForEach`: what needs no effect is handled in the socket's event, and nobody can tell. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, FiberRef, type Scheduler } from "effect"
+import { Deferred, Effect, Exit, Fiber, FiberRef, Runtime, type Scheduler } from "effect"
 import type { Connection } from "effect-ws-hub"
 import { HubTest } from "effect-ws-hub/testing"
 
@@ -132,12 +132,13 @@ describe("connection.runForEach", () => {
   it.scoped("handles no more once a message has closed the connection", () =>
     Effect.gen(function*() {
       const log: Array<unknown> = []
+      const runSync = Runtime.runSync(yield* Effect.runtime<never>())
       let more: Effect.Effect<unknown> = Effect.void
       const connected = yield* HubTest.connect({
         handler: (connection) =>
           connection.runForEach((message) => {
             log.push(message)
-            if (message === "1") Effect.runSync(more)
+            if (message === "1") runSync(more)
             if (message === "2") connection.unsafeClose({ code: 4000, reason: "enough" })
             return Effect.void
           })
@@ -177,6 +178,7 @@ describe("connection.runForEach", () => {
     Effect.gen(function*() {
       const log: Array<unknown> = []
       let tasks = 0
+      const runSync = Runtime.runSync(yield* Effect.runtime<never>())
       const inner = yield* FiberRef.get(FiberRef.currentScheduler)
       const counting: Scheduler.Scheduler = {
         scheduleTask: (task, priority, fiber) => {
@@ -190,9 +192,9 @@ describe("connection.runForEach", () => {
       })
       yield* HubTest.settle
       const before = tasks
-      Effect.runSync(send(connected, "1", "2"))
+      runSync(send(connected, "1", "2"))
       assert.deepStrictEqual([log, tasks - before], [["1", "2"], 0])
-      Effect.runSync(send(connected, "e3", "4"))
+      runSync(send(connected, "e3", "4"))
       assert.deepStrictEqual([log, tasks - before], [["1", "2"], 1])
       yield* HubTest.settle
       assert.deepStrictEqual(log, ["1", "2", "e3", "4"])
@@ -201,12 +203,13 @@ describe("connection.runForEach", () => {
   it.scoped("handles what comes while it handles a message after that one", () =>
     Effect.gen(function*() {
       const log: Array<unknown> = []
+      const runSync = Runtime.runSync(yield* Effect.runtime<never>())
       let more: Effect.Effect<unknown> = Effect.void
       const connected = yield* HubTest.connect({
         handler: (connection) =>
           connection.runForEach((message) => {
             log.push(`begins ${message}`)
-            if (message === "1") Effect.runSync(more)
+            if (message === "1") runSync(more)
             log.push(`ends ${message}`)
             return into(log)(message)
           })
