@@ -63,7 +63,7 @@ export class UnderWay {
     )
   }
 
-  /** Apart, so that it keeps nothing else: what is under way when garbage is collected is what that costs. */
+  /** Apart, so that the closure keeps nothing else alive: what is kept for each publication makes garbage costly. */
   private answering(id: number, units: number) {
     return (exit: Exit.Exit<unknown, BrokerError>): void => {
       this.count--
